@@ -1,0 +1,26 @@
+"""Defaults that are resolved when the plan is made, and where each comes from."""
+
+from finetune_api.job import Method, Strategy
+
+EPOCHS = 3.0
+GLOBAL_BATCH = 32
+HELD_OUT_FRACTION = 0.05
+CHECKPOINTS_PER_RUN = 10
+MIN_GRACE_SECONDS = 60
+
+
+def learning_rate(method: Method) -> float:
+    """Peak learning rate by method: adapters start from zero and take a tenfold larger step."""
+    return 2e-4 if method.lora is not None else 2e-5
+
+
+def lora_alpha(rank: int) -> int:
+    """Scale of the LoRA update when none is given: an update of twice the adapter's output."""
+    return 2 * rank
+
+
+def strategy(asked: Strategy, ranks: int) -> Strategy:
+    """DDP or DeepSpeed. One rank has nothing to shard; more ranks shard by default."""
+    if asked is not Strategy.AUTO:
+        return asked
+    return Strategy.DDP if ranks == 1 else Strategy.DEEPSPEED

@@ -1,0 +1,384 @@
+"""The FineTuneJob specification: every field a user can write, its bounds and its meaning.
+
+Field docstrings become the CRD's descriptions and docs/api.md. Cross-field rules live in
+``rules.py``. A default stands here only where it can never change; every other default is
+resolved when the plan is made and shown in ``status.plan``.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from finetune_api import rules
+from finetune_api.base import Document, Quantity
+
+Uri = Annotated[str, StringConstraints(min_length=6, max_length=1024)]
+ObjectUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+$")]
+FolderUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+/$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Task(StrEnum):
+    """What the model learns to do."""
+
+    TEXT_CLASSIFICATION = "TextClassification"
+
+
+class DatasetFormat(StrEnum):
+    """How dataset files are written."""
+
+    AUTO = "Auto"
+    JSONL = "JSONL"
+    CSV = "CSV"
+
+
+class Overlength(StrEnum):
+    """What happens to a row that is longer than maxLength."""
+
+    TRUNCATE = "Truncate"
+    DROP = "Drop"
+    FAIL = "Fail"
+
+
+class Scheduler(StrEnum):
+    """The shape of the learning rate over the run."""
+
+    COSINE = "Cosine"
+    LINEAR = "Linear"
+    CONSTANT = "Constant"
+
+
+class Strategy(StrEnum):
+    """How ranks share the work."""
+
+    AUTO = "Auto"
+    DDP = "DDP"
+    DEEPSPEED = "DeepSpeed"
+
+
+class Addressing(StrEnum):
+    """How a bucket is named in a request."""
+
+    AUTO = "Auto"
+    PATH = "Path"
+    VIRTUAL = "Virtual"
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration compares its key."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(StrEnum):
+    """The effect of a taint."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Model(Document):
+    """The base model."""
+
+    uri: FolderUri
+    """Folder of the base model in Hugging Face layout (config.json, safetensors, tokenizer):
+    `s3://bucket/prefix/` or, where it is mounted, `file:///path/`. Ends with a slash."""
+
+
+class TrainSource(Document):
+    """Where training rows come from."""
+
+    uri: ObjectUri
+    """A file (`s3://bucket/rows.jsonl`) or, ending with a slash, every data file below a prefix.
+    A prefix that matches nothing is an error."""
+
+
+class HeldOutSource(Document):
+    """Rows kept out of training: a file of their own, or a share of the training rows."""
+
+    uri: ObjectUri | None = None
+    """A file or a prefix of its own. Excludes `fraction`."""
+    fraction: Fraction | None = None
+    """Share of the training rows that is set aside, chosen by seed and stratified by label;
+    0.05 when neither `uri` nor `fraction` is given. Excludes `uri`."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.heldOut"))
+
+
+class Columns(Document):
+    """Which column holds what."""
+
+    text: Word = "text"
+    """Column with the input text."""
+    label: Word = "label"
+    """Column with the class name."""
+
+
+class Dataset(Document):
+    """Training, validation and test rows, and how they are read."""
+
+    train: TrainSource
+    """The training rows."""
+    validation: HeldOutSource | None = None
+    """Rows on which the loss is watched during training. Default: 5 % of the training rows."""
+    test: HeldOutSource | None = None
+    """Rows on which base and tuned model are compared at the end; never trained on. Default: 5 %
+    of the training rows."""
+    format: DatasetFormat = DatasetFormat.AUTO
+    """How the files are written. `Auto` looks at name and content and says in the data report
+    what it found."""
+    columns: Columns = Field(default_factory=Columns)
+    """Names of the columns, when they are not `text` and `label`."""
+    max_length: Annotated[int, Field(ge=8, le=131072)] | None = None
+    """Longest row in tokens. Default: covers 99 % of the rows, within the model's limit."""
+    overlength: Overlength = Overlength.TRUNCATE
+    """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
+    them out (counted), `Fail` ends prepare with the rows named."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset"))
+
+
+class Full(Document):
+    """Train every weight."""
+
+
+class Lora(Document):
+    """Train low-rank adapters beside frozen weights (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Rank of the update matrices. More rank, more capacity and memory."""
+    alpha: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Scale of the update: alpha / rank. Default: 2 × rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the adapter's input."""
+    target_modules: Annotated[list[Word], Field(min_length=1, max_length=64)] | None = None
+    """Names of the linear layers that get an adapter (`query`, `value`). Default: all linear
+    layers except freshly initialised ones and the head, which are trained in full."""
+
+
+class Method(Document):
+    """How the weights change. Set exactly one."""
+
+    full: Full | None = None
+    """Train every weight: `full: {}`."""
+    lora: Lora | None = None
+    """Train low-rank adapters: `lora: {rank: 16}`."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.method"))
+
+
+class Training(Document):
+    """Hyperparameters."""
+
+    epochs: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Passes over the training rows; 3 when neither this nor `maxSteps` is given."""
+    max_steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Optimizer steps. Excludes `epochs`."""
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
+    """Peak learning rate. Default by method: LoRA 2e-4, full 2e-5."""
+    global_batch_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """Rows per optimizer step over all ranks; 32 by default. Must be a multiple of the ranks.
+    Loss and gradients depend on this alone, not on how ranks share it."""
+    per_device_batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Rows a rank computes at once. Default: the largest that the memory plan allows; gradient
+    accumulation fills the rest of the global batch."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Decoupled weight decay (Loshchilov & Hutter 2017), on matrices only, never on norms and
+    biases."""
+    scheduler: Scheduler = Scheduler.COSINE
+    """Shape of the learning rate after warm-up."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    """Share of the steps over which the learning rate rises from 0."""
+    max_grad_norm: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 42
+    """Seed of splits, row order, dropout and initialisation."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Overrides the model's own dropout probabilities. Default: the model's configuration."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.training"))
+
+
+class PrepareResources(Document):
+    """Resources of the prepare pod."""
+
+    cpu: Quantity = "1"
+    """CPU cores of the prepare pod."""
+    memory: Quantity = "2Gi"
+    """Memory of the prepare pod."""
+
+
+class Resources(Document):
+    """Nodes, GPUs and what each training pod asks for."""
+
+    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Training pods, one a node."""
+    gpus_per_node: Annotated[int, Field(ge=0, le=16)] = 1
+    """GPUs of each pod; one rank a GPU. 0 trains on CPU with one rank a pod."""
+    gpu_resource: Annotated[Word, StringConstraints(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = (
+        "nvidia.com/gpu"
+    )
+    """Name of the GPU resource."""
+    cpu: Quantity | None = None
+    """CPU cores of each pod. Default: from what prepare measured."""
+    memory: Quantity | None = None
+    """Memory of each pod. Default: from what prepare measured."""
+    prepare: PrepareResources = Field(default_factory=PrepareResources)
+    """Resources of the prepare pod, which never takes a GPU."""
+
+
+class DeepSpeed(Document):
+    """DeepSpeed settings."""
+
+    zero_stage: Annotated[int, Field(ge=2, le=2)] = 2
+    """ZeRO stage (Rajbhandari et al. 2019, arXiv:1910.02054): 2 shards optimizer states and
+    gradients over the ranks."""
+
+
+class Distribution(Document):
+    """How ranks share the work."""
+
+    strategy: Strategy = Strategy.AUTO
+    """`DDP` keeps everything on every rank; `DeepSpeed` shards by ZeRO; `Auto` takes DDP on one
+    rank, DeepSpeed otherwise, and says why in `status.plan`."""
+    deepspeed: DeepSpeed | None = None
+    """DeepSpeed settings; with `strategy: DeepSpeed` or `Auto`."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.distribution"))
+
+
+class Checkpointing(Document):
+    """When training state is saved."""
+
+    every_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Optimizer steps between checkpoints. Default: ten checkpoints a run."""
+    grace_seconds: Annotated[int, Field(ge=10, le=86400)] | None = None
+    """Time a pod gets to save when it is asked to leave. Default: from the checkpoint's size, at
+    least 60."""
+
+
+class Output(Document):
+    """Where results go."""
+
+    uri: FolderUri
+    """Folder of this run in the bucket: prepared data, checkpoints, adapter or model, report.
+    One run, one folder: a folder that holds another run is refused. Ends with a slash."""
+
+
+class Storage(Document):
+    """How the S3-compatible storage is reached."""
+
+    secret_name: Word | None = None
+    """Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if used,
+    `AWS_SESSION_TOKEN`. Absent: the pod's own identity."""
+    endpoint: (
+        Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
+    ) = None
+    """Address of an S3-compatible server. Absent: the cloud's own."""
+    region: Word = "us-east-1"
+    """Region that requests are signed for."""
+    addressing: Addressing = Addressing.AUTO
+    """`Path`: endpoint/bucket/key; `Virtual`: bucket.endpoint/key; `Auto`: `Path` when an endpoint
+    is given."""
+
+
+class Toleration(Document):
+    """A taint that the training pods accept, as in a pod."""
+
+    key: Word | None = None
+    """The taint's key; absent with `Exists` tolerates everything."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """`Exists` or `Equal`."""
+    value: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """The taint's value, with `Equal`."""
+    effect: TaintEffect | None = None
+    """The taint's effect; absent matches every effect."""
+
+
+class Scheduling(Document):
+    """Where the training pods may run."""
+
+    priority_class_name: Word | None = None
+    """PriorityClass of the training pods."""
+    node_selector: Annotated[dict[Word, Annotated[str, StringConstraints(max_length=63)]],
+                             Field(max_length=32)] | None = None  # fmt: skip
+    """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
+    """Taints that the training pods accept."""
+    service_account_name: Word | None = None
+    """ServiceAccount of all pods of this job, for clouds that give identities to pods. Its token
+    is not mounted unless named here."""
+
+
+class Retries(Document):
+    """What is tried again."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
+    """Attempts that may be spent by failures of the run itself. Preemption, suspension and lost
+    nodes spend none."""
+
+
+class FineTuneJobSpec(Document):
+    """What to train, on what, how, and where results go."""
+
+    task: Task
+    """What the model learns to do."""
+    model: Model
+    """The base model."""
+    dataset: Dataset
+    """Training, validation and test rows."""
+    method: Method
+    """How the weights change. Set exactly one."""
+    training: Training = Field(default_factory=Training)
+    """Hyperparameters."""
+    resources: Resources = Field(default_factory=Resources)
+    """Nodes, GPUs and what each pod asks for. Can change while suspended."""
+    distribution: Distribution = Field(default_factory=Distribution)
+    """How ranks share the work."""
+    checkpointing: Checkpointing = Field(default_factory=Checkpointing)
+    """When training state is saved."""
+    output: Output
+    """Where results go."""
+    storage: Storage = Field(default_factory=Storage)
+    """How the S3-compatible storage is reached."""
+    scheduling: Scheduling = Field(default_factory=Scheduling)
+    """Where the training pods may run. Can change while suspended."""
+    retries: Retries = Field(default_factory=Retries)
+    """What is tried again. Can change while suspended."""
+    suspend: bool = False
+    """true: save a checkpoint, then release the GPUs; false again: go on from there."""
+
+    _rules = model_validator(mode="after")(rules.check("spec"))
+
+
+class ObjectMeta(Document):
+    """The part of the metadata that rules speak about."""
+
+    name: Annotated[str, StringConstraints(max_length=253)]
+    """Name of the job: at most 40 characters; pods' host names and the Service derive from it."""
+    namespace: Word = "default"
+    """Namespace."""
+
+
+class FineTuneJob(Document):
+    """A fine-tuning run: from a base model and a dataset to a tuned model and a report."""
+
+    metadata: ObjectMeta
+    """Name and namespace."""
+    spec: FineTuneJobSpec
+    """What to train, on what, how, and where results go."""
+
+    _rules = model_validator(mode="after")(rules.check(""))
+
+    @classmethod
+    def from_manifest(cls, manifest: dict[str, object], *, strict: bool = True) -> Self:
+        """Read a Kubernetes object. ``strict`` refuses unknown fields of the specification."""
+        metadata = manifest.get("metadata") or {}
+        assert isinstance(metadata, dict)
+        known = {k: metadata[k] for k in ("name", "namespace") if k in metadata}
+        document = {"metadata": known, "spec": manifest.get("spec") or {}}
+        return cls.model_validate(document, extra="forbid" if strict else "ignore")
