@@ -1,0 +1,1 @@
+"""`finetune`: what people type. Commands are thin; reading and judging a manifest is apart."""
