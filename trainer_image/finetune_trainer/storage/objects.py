@@ -1,0 +1,103 @@
+"""The one door to storage: an `ObjectStore` takes `s3://` and `file://` addresses alike."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from finetune_api.errors import UserError
+from finetune_api.job import Storage
+from finetune_trainer.storage.backend import Backend, Buffer, ObjectInfo
+from finetune_trainer.storage.folder import FolderBackend
+from finetune_trainer.storage.uris import Location, parse
+
+__all__ = ["ObjectInfo", "ObjectStore", "open_store"]
+
+
+class ObjectStore:
+    """Control calls on objects; `transfer` moves files with it."""
+
+    def __init__(self, storage: Storage, credentials_dir: Path | None = None) -> None:
+        self.storage = storage
+        self.credentials_dir = credentials_dir
+        self._folder = FolderBackend()
+        self._s3: Backend | None = None
+
+    def backend(self, location: Location) -> Backend:
+        """The kind of storage of an address; S3 clients are made when first needed."""
+        if location.scheme == "file":
+            return self._folder
+        if self._s3 is None:
+            from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
+
+            self._s3 = S3Backend(self.storage, self.credentials_dir)
+        return self._s3
+
+    def list(self, uri: str, *, required: bool = True) -> list[ObjectInfo]:
+        """Objects below `…/`, or exactly the one object; none is an error unless allowed."""
+        location = parse(uri)
+        found = self.backend(location).list(location)
+        if required and not found:
+            at = ""
+            if location.scheme == "s3" and self.storage.endpoint:
+                at = f" at {self.storage.endpoint}"
+            what = "holds no objects" if location.is_folder else "does not exist"
+            raise UserError(f"{uri} {what}{at}", "correct the uri in the job, or upload the files")
+        return found
+
+    def exists(self, uri: str) -> bool:
+        """Whether the object, or anything below the folder, exists."""
+        return bool(self.list(uri, required=False))
+
+    def read_bytes(self, uri: str) -> bytes:
+        """The whole of a small object; a user error when it does not exist."""
+        location = parse(uri)
+        data = self.backend(location).read(location)
+        if data is None:
+            raise UserError(f"{uri} does not exist", "correct the uri in the job")
+        return data
+
+    def read_json(self, uri: str) -> dict[str, Any] | None:
+        """A JSON object; None when it does not exist."""
+        location = parse(uri)
+        data = self.backend(location).read(location)
+        if data is None:
+            return None
+        try:
+            document = json.loads(data)
+        except ValueError as error:
+            raise UserError(f"{uri} is not JSON: {error}", "remove this damaged object") from error
+        if not isinstance(document, dict):
+            raise UserError(f"{uri} is not a JSON object", "remove this damaged object")
+        return document
+
+    def write_json(self, uri: str, document: dict[str, Any], *, if_absent: bool = False) -> bool:
+        """Write a JSON object; False when ``if_absent`` and another one is there."""
+        location = parse(uri)
+        data = json.dumps(document, indent=1, sort_keys=True).encode()
+        return self.backend(location).write(location, data, if_absent=if_absent)
+
+    def delete(self, uri: str) -> None:
+        """Remove one object."""
+        location = parse(uri)
+        self.backend(location).delete(location)
+
+    def stream(self, uri: str) -> Iterator[Buffer]:
+        """An object's bytes in chunks."""
+        location = parse(uri)
+        return self.backend(location).stream(location)
+
+    def send(self, source: Path, uri: str, chunks: Iterator[bytes], size: int) -> None:
+        """Store a file's bytes."""
+        location = parse(uri)
+        self.backend(location).send(source, location, chunks, size)
+
+    def abort_stale_uploads(self, uri: str) -> int:
+        """Abort unfinished uploads below a folder of this run."""
+        location = parse(uri)
+        return self.backend(location).abort_stale_uploads(location)
+
+
+def open_store(storage: Storage, credentials_dir: Path | None = None) -> ObjectStore:
+    """A store for a job's storage; credentials come from the folder, else from boto3's chain."""
+    return ObjectStore(storage, credentials_dir)

@@ -1,0 +1,1 @@
+"""What ranks tell their supervisor, and what the supervisor tells the world."""
