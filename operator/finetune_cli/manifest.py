@@ -64,10 +64,12 @@ def _sentence(path: Path, manifest: Any, problem: Any) -> str:
 
 def _line(manifest: Any, location: tuple[str | int, ...]) -> int:
     """Line of the deepest part of the path that the file contains."""
-    node, line = manifest, 1
+    node: Any = manifest
+    line = 1
     for part in location:
         try:
-            line = node.lc.key(part)[0] + 1 if isinstance(node, dict) else node.lc.item(part)[0] + 1
+            position = node.lc.item if isinstance(part, int) else node.lc.key
+            line = position(part)[0] + 1
             node = node[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break
