@@ -1,0 +1,264 @@
+"""The frozen picture that a pass decides on, read from the cache.
+
+Only what no watch shows is asked for: the warning events of children that stand still, and whether
+a foreign object still occupies a child's name. An answer that does not come is no observation.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from finetune_api import names
+from finetune_api.base import KIND
+from finetune_api.progress import ProgressReport
+from finetune_operator.cache import Cache, Manifest
+from finetune_operator.kube import EVENTS, JOBS, PODS, SERVICES, ApiError, Kube, Resource
+from finetune_operator.plan.blocked import needs_events
+from finetune_operator.plan.snapshot import (
+    ChildJob,
+    Finding,
+    FindingKind,
+    Observed,
+    PodView,
+    Warning,
+)
+from finetune_operator.render.metadata import ANNOTATION_LAUNCH_HASH
+from finetune_operator.render.pod import INDEX_ANNOTATION
+from finetune_operator.settings import Settings
+from finetune_operator.workqueue import Key
+
+log = logging.getLogger("finetune.observe")
+
+CHILDREN: dict[str, Resource] = {"prepare": JOBS, "service": SERVICES, "train": JOBS}
+FINDING_LIFETIME = 20.0
+"""How long a foreign object is believed to exist without a new look."""
+
+
+def child_name(child: str, job: str) -> str:
+    """Name of a child object."""
+    return {
+        "prepare": names.prepare_job,
+        "service": names.service,
+        "train": names.train_job,
+    }[child](job)
+
+
+class Observer:
+    """Makes pictures, and remembers what creations have run into."""
+
+    def __init__(self, cache: Cache, kube: Kube, settings: Settings) -> None:
+        self._cache = cache
+        self._kube = kube
+        self._settings = settings
+        self._findings: dict[Key, dict[str, Finding]] = {}
+        self._refreshed: dict[Key, float] = {}
+
+    async def observe(
+        self, key: Key, manifest: Manifest, progress: ProgressReport | None, now: float
+    ) -> Observed:
+        """The picture of one job."""
+        uid = manifest["metadata"]["uid"]
+        findings = await self._current_findings(key, uid, now)
+        jobs: dict[str, ChildJob | None] = {"prepare": None, "train": None}
+        for role in jobs:
+            found = self._cache.get(JOBS, Key(key.namespace, child_name(role, key.name)))
+            if found is not None and _controller(found).get("uid") == uid:
+                jobs[role] = child_job(found)
+        service = self._cache.get(SERVICES, Key(key.namespace, names.service(key.name)))
+        pods = {role: self._pods(key, child) for role, child in jobs.items()}
+        return Observed(
+            generation=int(manifest["metadata"].get("generation") or 0),
+            is_deleting="deletionTimestamp" in manifest["metadata"],
+            prepare=jobs["prepare"],
+            train=jobs["train"],
+            has_service=service is not None and _controller(service).get("uid") == uid,
+            prepare_pods=pods["prepare"],
+            train_pods=pods["train"],
+            progress=progress,
+            warnings=await self._warnings(key, jobs, pods, now),
+            findings=findings,
+            refreshed_at=self._refreshed.get(key),
+        )
+
+    def found(self, key: Key, child: str, finding: Finding) -> None:
+        """Remember what kept a child from being created."""
+        self._findings.setdefault(key, {})[child] = finding
+
+    def created(self, key: Key, child: str) -> None:
+        """Forget what had kept it from being created."""
+        self._findings.get(key, {}).pop(child, None)
+
+    def refreshed(self, key: Key, now: float) -> None:
+        """Remember when the status was last written."""
+        self._refreshed[key] = now
+
+    def forget(self, key: Key) -> None:
+        """Forget a job that is gone."""
+        self._findings.pop(key, None)
+        self._refreshed.pop(key, None)
+
+    async def _current_findings(self, key: Key, uid: str, now: float) -> dict[str, Finding]:
+        """What stands in the way: seen in the cache, or found at creation and still true."""
+        known = self._findings.setdefault(key, {})
+        for child, resource in CHILDREN.items():
+            name = child_name(child, key.name)
+            cached = self._cache.get(resource, Key(key.namespace, name))
+            finding = known.get(child)
+            if cached is not None:
+                known.pop(child, None)
+                if _controller(cached).get("uid") != uid:
+                    known[child] = stranger(resource, cached, key, now)
+            elif finding is not None and finding.kind is not FindingKind.REFUSED:
+                lifetime = 0.5 if finding.kind is FindingKind.LEFTOVER else FINDING_LIFETIME
+                if now - finding.at > lifetime:
+                    await self._look_again(key, child, uid, now)
+        if not known:
+            del self._findings[key]
+        return dict(known)
+
+    async def _look_again(self, key: Key, child: str, uid: str, now: float) -> None:
+        known = self._findings[key]
+        resource, name = CHILDREN[child], child_name(child, key.name)
+        try:
+            live = await self._kube.get(resource, key.namespace, name)
+        except ApiError as error:
+            if error.is_missing:
+                known.pop(child, None)
+            return
+        if _controller(live).get("uid") == uid:
+            known.pop(child, None)
+            self._cache.put(resource, live, owner=key)
+        else:
+            known[child] = stranger(resource, live, key, now)
+
+    def _pods(self, key: Key, child: ChildJob | None) -> tuple[PodView, ...]:
+        """Pods whose controller is exactly this Job: a label alone is anybody's claim."""
+        if child is None:
+            return ()
+        children = self._cache.children(PODS, key)
+        return tuple(pod_view(p) for p in children if _controller(p).get("uid") == child.uid)
+
+    async def _warnings(
+        self,
+        key: Key,
+        jobs: dict[str, ChildJob | None],
+        pods: dict[str, tuple[PodView, ...]],
+        now: float,
+    ) -> tuple[Warning, ...]:
+        warnings: list[Warning] = []
+        for role, child in jobs.items():
+            if child is None or now - child.created_at < self._settings.patience:
+                continue
+            for uid in needs_events(child, pods[role])[:4]:
+                try:
+                    selector = f"involvedObject.uid={uid},type=Warning"
+                    events = await self._kube.list(EVENTS, key.namespace, selector)
+                except ApiError as error:
+                    log.info("warnings not read", extra={"job": str(key), "error": str(error)})
+                    continue
+                warnings.extend(_newest_first(events))
+        return tuple(warnings)
+
+
+def child_job(manifest: Manifest) -> ChildJob:
+    """A Job as policies see it."""
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations") or {}
+    conditions = _conditions(manifest)
+    terminal = conditions.get("Complete") or conditions.get("Failed") or {}
+    ended = terminal.get("lastTransitionTime")
+    return ChildJob(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=seconds(metadata.get("creationTimestamp")) or 0.0,
+        inputs_hash=annotations.get(names.ANNOTATION_INPUTS_HASH, ""),
+        launch_hash=annotations.get(ANNOTATION_LAUNCH_HASH, ""),
+        wanted=int((manifest.get("spec") or {}).get("parallelism") or 1),
+        is_deleting="deletionTimestamp" in metadata,
+        is_complete="Complete" in conditions,
+        is_failed="Failed" in conditions,
+        reason=terminal.get("reason", ""),
+        message=terminal.get("message", ""),
+        finished_at=seconds(ended),
+    )
+
+
+def pod_view(manifest: Manifest) -> PodView:
+    """A pod as policies see it."""
+    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+    status = manifest.get("status") or {}
+    index = (metadata.get("annotations") or {}).get(INDEX_ANNOTATION, "0")
+    statuses = status.get("containerStatuses") or []
+    trainer: dict[str, Any] = next((c for c in statuses if c.get("name") == names.CONTAINER), {})
+    ended = (trainer.get("state") or {}).get("terminated") or {}
+    waiting = (trainer.get("state") or {}).get("waiting") or {}
+    conditions = _conditions(manifest)
+    scheduled: dict[str, Any] = next(
+        (c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {}
+    )
+    is_unschedulable = scheduled.get("status") == "False"
+    return PodView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=seconds(metadata.get("creationTimestamp")) or 0.0,
+        index=int(index) if index.isdigit() else 0,
+        node=spec.get("nodeName") or "",
+        ip=status.get("podIP") or "",
+        image=next((c.get("image") or "" for c in spec.get("containers") or []), ""),
+        is_ready="Ready" in conditions,
+        is_deleting="deletionTimestamp" in metadata,
+        is_disrupted="DisruptionTarget" in conditions,
+        exit_code=ended.get("exitCode"),
+        exit_reason=ended.get("reason") or "",
+        termination_message=ended.get("message") or "",
+        finished_at=seconds(ended.get("finishedAt")),
+        is_failed=status.get("phase") == "Failed",
+        pod_message=status.get("message") or status.get("reason") or "",
+        waiting_reason=waiting.get("reason") or "",
+        waiting_message=waiting.get("message") or "",
+        unschedulable=(scheduled.get("message") or "") if is_unschedulable else "",
+    )
+
+
+def stranger(resource: Resource, manifest: Manifest, key: Key, now: float) -> Finding:
+    """An object under a child's name that is not ours: somebody's, or of our own predecessor."""
+    controller = _controller(manifest)
+    name = f"{resource.kind} {key.namespace}/{manifest['metadata']['name']}"
+    if controller.get("kind") == KIND and controller.get("name") == key.name:
+        message = "belongs to a deleted job of this name and is being removed"
+        return Finding(FindingKind.LEFTOVER, name, message, now)
+    owner = f"{controller['kind']} {controller['name']}" if controller else ""
+    message = f"belongs to {owner}" if owner else "was not made by this job"
+    return Finding(FindingKind.FOREIGN, name, message, now)
+
+
+def seconds(text: str | None) -> float | None:
+    """A time of Kubernetes as seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+def _controller(manifest: Manifest) -> dict[str, Any]:
+    owners = manifest["metadata"].get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def is_controlled_by(manifest: Manifest, uid: str) -> bool:
+    """Whether the object's controller is exactly this one."""
+    return _controller(manifest).get("uid") == uid
+
+
+def _conditions(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Conditions that are True, by type."""
+    conditions = (manifest.get("status") or {}).get("conditions") or []
+    return {c["type"]: c for c in conditions if c.get("status") == "True"}
+
+
+def _newest_first(events: Iterable[Manifest]) -> list[Warning]:
+    def when(event: Manifest) -> str:
+        return event.get("lastTimestamp") or event.get("eventTime") or ""
+
+    return [
+        Warning(event["involvedObject"]["name"], event.get("reason", ""), event.get("message", ""))
+        for event in sorted(events, key=when, reverse=True)
+    ]

@@ -1,0 +1,1 @@
+"""What is to be done next: pure functions of specification, status, observation and time."""

@@ -1,0 +1,68 @@
+"""Names, labels and owner references: what makes a child ours and lets garbage collection work."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from finetune_api import names
+from finetune_api.base import API_VERSION, GROUP, KIND
+from finetune_api.job import FineTuneJobSpec
+from finetune_api.jobconfig import identity_hash
+
+ANNOTATION_LAUNCH_HASH = f"{GROUP}/launch-hash"
+"""On the train Job: hash of everything it was rendered from that a user can change. Read to notice
+an edit that was made between a suspend and a resume too quick to be seen apart."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The FineTuneJob that owns the children."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+
+
+def launch_hash(spec: FineTuneJobSpec) -> str:
+    """Hash of what the train Job is made from; never of how this version renders it, so that an
+    upgrade of the operator disturbs no running job."""
+    wire = spec.to_wire()
+    parts = [identity_hash(spec), wire["resources"], wire["scheduling"], wire["retries"]]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def labels(owner: Owner, role: str) -> dict[str, str]:
+    """Labels of every child and of its pods."""
+    return {
+        "app.kubernetes.io/name": "finetune-trainer",
+        "app.kubernetes.io/instance": owner.name,
+        "app.kubernetes.io/component": role,
+        "app.kubernetes.io/managed-by": names.FIELD_MANAGER,
+        names.LABEL_JOB: owner.name,
+        names.LABEL_ROLE: role,
+    }
+
+
+def metadata(
+    owner: Owner, name: str, role: str, annotations: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Metadata of a child. Deleting the owner deletes it; ``controller`` says whose it is."""
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": labels(owner, role),
+        "annotations": {names.ANNOTATION_GENERATION: str(owner.generation), **(annotations or {})},
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }

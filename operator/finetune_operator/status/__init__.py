@@ -1,0 +1,1 @@
+"""What people are told: conditions, sentences, display, and the events between two states."""
