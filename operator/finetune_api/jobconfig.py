@@ -83,6 +83,13 @@ def inputs_hash(spec: FineTuneJobSpec) -> str:
     return _hash([identity_hash(spec), spec.resources.to_wire()])
 
 
+def launch_hash(spec: FineTuneJobSpec) -> str:
+    """Hash of what the train Job is made from; never of how it is rendered, so that an upgrade of
+    the operator disturbs no running job."""
+    wire = spec.to_wire()
+    return _hash([identity_hash(spec), wire["resources"], wire["scheduling"], wire["retries"]])
+
+
 def build(job: FineTuneJob, *, fingerprint: str | None = None) -> JobConfig:
     """The configuration of a job; with ``fingerprint`` that of its training pods."""
     resources = job.spec.resources

@@ -12,9 +12,9 @@ from typing import Any
 from finetune_api.job import FineTuneJob
 from finetune_api.status import FineTuneJobStatus
 from finetune_operator.cache import Cache, Manifest
+from finetune_operator.children import child_job, is_controlled_by, stranger
 from finetune_operator.kube import FINETUNEJOBS, JOBS, SERVICES, ApiError, Kube, Resource
 from finetune_operator.metrics import Metrics
-from finetune_operator.observe import child_job, is_controlled_by, stranger
 from finetune_operator.plan.actions import (
     Action,
     CreatePrepareJob,

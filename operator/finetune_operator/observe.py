@@ -6,13 +6,11 @@ a foreign object still occupies a child's name. An answer that does not come is 
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
 
 from finetune_api import names
-from finetune_api.base import KIND
 from finetune_api.progress import ProgressReport
 from finetune_operator.cache import Cache, Manifest
+from finetune_operator.children import child_job, child_name, is_controlled_by, pod_view, stranger
 from finetune_operator.kube import EVENTS, JOBS, PODS, SERVICES, ApiError, Kube, Resource
 from finetune_operator.plan.blocked import needs_events
 from finetune_operator.plan.snapshot import (
@@ -23,8 +21,6 @@ from finetune_operator.plan.snapshot import (
     PodView,
     Warning,
 )
-from finetune_operator.render.metadata import ANNOTATION_LAUNCH_HASH
-from finetune_operator.render.pod import INDEX_ANNOTATION
 from finetune_operator.settings import Settings
 from finetune_operator.workqueue import Key
 
@@ -33,15 +29,6 @@ log = logging.getLogger("finetune.observe")
 CHILDREN: dict[str, Resource] = {"prepare": JOBS, "service": SERVICES, "train": JOBS}
 FINDING_LIFETIME = 20.0
 """How long a foreign object is believed to exist without a new look."""
-
-
-def child_name(child: str, job: str) -> str:
-    """Name of a child object."""
-    return {
-        "prepare": names.prepare_job,
-        "service": names.service,
-        "train": names.train_job,
-    }[child](job)
 
 
 class Observer:
@@ -63,7 +50,7 @@ class Observer:
         jobs: dict[str, ChildJob | None] = {"prepare": None, "train": None}
         for role in jobs:
             found = self._cache.get(JOBS, Key(key.namespace, child_name(role, key.name)))
-            if found is not None and _controller(found).get("uid") == uid:
+            if found is not None and is_controlled_by(found, uid):
                 jobs[role] = child_job(found)
         service = self._cache.get(SERVICES, Key(key.namespace, names.service(key.name)))
         pods = {role: self._pods(key, child) for role, child in jobs.items()}
@@ -72,7 +59,7 @@ class Observer:
             is_deleting="deletionTimestamp" in manifest["metadata"],
             prepare=jobs["prepare"],
             train=jobs["train"],
-            has_service=service is not None and _controller(service).get("uid") == uid,
+            has_service=service is not None and is_controlled_by(service, uid),
             prepare_pods=pods["prepare"],
             train_pods=pods["train"],
             progress=progress,
@@ -107,7 +94,7 @@ class Observer:
             finding = known.get(child)
             if cached is not None:
                 known.pop(child, None)
-                if _controller(cached).get("uid") != uid:
+                if not is_controlled_by(cached, uid):
                     known[child] = stranger(resource, cached, key, now)
             elif finding is not None and finding.kind is not FindingKind.REFUSED:
                 lifetime = 0.5 if finding.kind is FindingKind.LEFTOVER else FINDING_LIFETIME
@@ -126,7 +113,7 @@ class Observer:
             if error.is_missing:
                 known.pop(child, None)
             return
-        if _controller(live).get("uid") == uid:
+        if is_controlled_by(live, uid):
             known.pop(child, None)
             self._cache.put(resource, live, owner=key)
         else:
@@ -137,7 +124,7 @@ class Observer:
         if child is None:
             return ()
         children = self._cache.children(PODS, key)
-        return tuple(pod_view(p) for p in children if _controller(p).get("uid") == child.uid)
+        return tuple(pod_view(p) for p in children if is_controlled_by(p, child.uid))
 
     async def _warnings(
         self,
@@ -159,99 +146,6 @@ class Observer:
                     continue
                 warnings.extend(_newest_first(events))
         return tuple(warnings)
-
-
-def child_job(manifest: Manifest) -> ChildJob:
-    """A Job as policies see it."""
-    metadata = manifest["metadata"]
-    annotations = metadata.get("annotations") or {}
-    conditions = _conditions(manifest)
-    terminal = conditions.get("Complete") or conditions.get("Failed") or {}
-    ended = terminal.get("lastTransitionTime")
-    return ChildJob(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        created_at=seconds(metadata.get("creationTimestamp")) or 0.0,
-        inputs_hash=annotations.get(names.ANNOTATION_INPUTS_HASH, ""),
-        launch_hash=annotations.get(ANNOTATION_LAUNCH_HASH, ""),
-        wanted=int((manifest.get("spec") or {}).get("parallelism") or 1),
-        is_deleting="deletionTimestamp" in metadata,
-        is_complete="Complete" in conditions,
-        is_failed="Failed" in conditions,
-        reason=terminal.get("reason", ""),
-        message=terminal.get("message", ""),
-        finished_at=seconds(ended),
-    )
-
-
-def pod_view(manifest: Manifest) -> PodView:
-    """A pod as policies see it."""
-    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
-    status = manifest.get("status") or {}
-    index = (metadata.get("annotations") or {}).get(INDEX_ANNOTATION, "0")
-    statuses = status.get("containerStatuses") or []
-    trainer: dict[str, Any] = next((c for c in statuses if c.get("name") == names.CONTAINER), {})
-    ended = (trainer.get("state") or {}).get("terminated") or {}
-    waiting = (trainer.get("state") or {}).get("waiting") or {}
-    conditions = _conditions(manifest)
-    scheduled: dict[str, Any] = next(
-        (c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {}
-    )
-    is_unschedulable = scheduled.get("status") == "False"
-    return PodView(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        created_at=seconds(metadata.get("creationTimestamp")) or 0.0,
-        index=int(index) if index.isdigit() else 0,
-        node=spec.get("nodeName") or "",
-        ip=status.get("podIP") or "",
-        image=next((c.get("image") or "" for c in spec.get("containers") or []), ""),
-        is_ready="Ready" in conditions,
-        is_deleting="deletionTimestamp" in metadata,
-        is_disrupted="DisruptionTarget" in conditions,
-        exit_code=ended.get("exitCode"),
-        exit_reason=ended.get("reason") or "",
-        termination_message=ended.get("message") or "",
-        finished_at=seconds(ended.get("finishedAt")),
-        is_failed=status.get("phase") == "Failed",
-        pod_message=status.get("message") or status.get("reason") or "",
-        waiting_reason=waiting.get("reason") or "",
-        waiting_message=waiting.get("message") or "",
-        unschedulable=(scheduled.get("message") or "") if is_unschedulable else "",
-    )
-
-
-def stranger(resource: Resource, manifest: Manifest, key: Key, now: float) -> Finding:
-    """An object under a child's name that is not ours: somebody's, or of our own predecessor."""
-    controller = _controller(manifest)
-    name = f"{resource.kind} {key.namespace}/{manifest['metadata']['name']}"
-    if controller.get("kind") == KIND and controller.get("name") == key.name:
-        message = "belongs to a deleted job of this name and is being removed"
-        return Finding(FindingKind.LEFTOVER, name, message, now)
-    owner = f"{controller['kind']} {controller['name']}" if controller else ""
-    message = f"belongs to {owner}" if owner else "was not made by this job"
-    return Finding(FindingKind.FOREIGN, name, message, now)
-
-
-def seconds(text: str | None) -> float | None:
-    """A time of Kubernetes as seconds since the epoch."""
-    return datetime.fromisoformat(text).timestamp() if text else None
-
-
-def _controller(manifest: Manifest) -> dict[str, Any]:
-    owners = manifest["metadata"].get("ownerReferences") or []
-    return next((owner for owner in owners if owner.get("controller")), {})
-
-
-def is_controlled_by(manifest: Manifest, uid: str) -> bool:
-    """Whether the object's controller is exactly this one."""
-    return _controller(manifest).get("uid") == uid
-
-
-def _conditions(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Conditions that are True, by type."""
-    conditions = (manifest.get("status") or {}).get("conditions") or []
-    return {c["type"]: c for c in conditions if c.get("status") == "True"}
 
 
 def _newest_first(events: Iterable[Manifest]) -> list[Warning]:

@@ -13,10 +13,11 @@ from finetune_api.names import PORT_HTTP
 from finetune_api.status import FineTuneJobStatus
 from finetune_operator.apply import Applier, StaleError
 from finetune_operator.cache import Cache, Manifest
+from finetune_operator.children import child_name, is_controlled_by, pod_view
 from finetune_operator.events import Recorder
 from finetune_operator.kube import FINETUNEJOBS, JOBS, PODS, ApiError
 from finetune_operator.metrics import JobSeries, Metrics
-from finetune_operator.observe import Observer, child_name, is_controlled_by, pod_view
+from finetune_operator.observe import Observer
 from finetune_operator.plan.decide import decide
 from finetune_operator.plan.validate import read_job, read_status
 from finetune_operator.progress_pull import Puller, Target

@@ -3,6 +3,7 @@ while they run. Recovery is the gang's own business; seeing nothing is no reason
 
 from finetune_api.exits import FINAL_CODES
 from finetune_api.job import FineTuneJob
+from finetune_api.jobconfig import launch_hash
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan import blocked
 from finetune_operator.plan.actions import (
@@ -14,7 +15,6 @@ from finetune_operator.plan.actions import (
 )
 from finetune_operator.plan.prepare import blocked_wake
 from finetune_operator.plan.snapshot import ChildJob, FindingKind, Observed, PodView
-from finetune_operator.render.metadata import launch_hash
 from finetune_operator.settings import Settings
 from finetune_operator.status import messages
 from finetune_operator.status.conditions import Opinion, holds, reason_of

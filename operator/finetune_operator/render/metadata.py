@@ -1,18 +1,10 @@
 """Names, labels and owner references: what makes a child ours and lets garbage collection work."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from finetune_api import names
-from finetune_api.base import API_VERSION, GROUP, KIND
-from finetune_api.job import FineTuneJobSpec
-from finetune_api.jobconfig import identity_hash
-
-ANNOTATION_LAUNCH_HASH = f"{GROUP}/launch-hash"
-"""On the train Job: hash of everything it was rendered from that a user can change. Read to notice
-an edit that was made between a suspend and a resume too quick to be seen apart."""
+from finetune_api.base import API_VERSION, KIND
 
 
 @dataclass(frozen=True)
@@ -23,15 +15,6 @@ class Owner:
     name: str
     uid: str
     generation: int
-
-
-def launch_hash(spec: FineTuneJobSpec) -> str:
-    """Hash of what the train Job is made from; never of how this version renders it, so that an
-    upgrade of the operator disturbs no running job."""
-    wire = spec.to_wire()
-    parts = [identity_hash(spec), wire["resources"], wire["scheduling"], wire["retries"]]
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def labels(owner: Owner, role: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from finetune_api import jobconfig, names
 from finetune_api.job import FineTuneJob
 from finetune_api.progress import Prepared
 from finetune_operator.render import pod
-from finetune_operator.render.metadata import ANNOTATION_LAUNCH_HASH, Owner, labels, launch_hash
+from finetune_operator.render.metadata import Owner, labels
 from finetune_operator.render.metadata import metadata as child_metadata
 from finetune_operator.settings import Settings
 
@@ -29,7 +29,7 @@ def train_job(
         names.ROLE_TRAIN,
         {
             names.ANNOTATION_INPUTS_HASH: jobconfig.inputs_hash(job.spec),
-            ANNOTATION_LAUNCH_HASH: launch_hash(job.spec),
+            names.ANNOTATION_LAUNCH_HASH: jobconfig.launch_hash(job.spec),
         },
     )
     return {
