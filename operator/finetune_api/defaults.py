@@ -1,10 +1,11 @@
 """Defaults that are resolved when the plan is made, and where each comes from."""
 
-from finetune_api.job import Method, Strategy
+from finetune_api.job import FineTuneJob, Method, Storage, Strategy
 
 EPOCHS = 3.0
 GLOBAL_BATCH = 32
 HELD_OUT_FRACTION = 0.05
+REGION = "us-east-1"
 CHECKPOINTS_PER_RUN = 10
 MIN_GRACE_SECONDS = 60
 
@@ -24,3 +25,16 @@ def strategy(asked: Strategy, ranks: int) -> Strategy:
     if asked is not Strategy.AUTO:
         return asked
     return Strategy.DDP if ranks == 1 else Strategy.DEEPSPEED
+
+
+def with_site_storage(job: FineTuneJob, site: Storage) -> FineTuneJob:
+    """The job with what its ``storage`` leaves out filled from the site's settings."""
+    given = job.spec.storage
+    storage = given.model_copy(
+        update={
+            "secret_name": given.secret_name or site.secret_name,
+            "endpoint": given.endpoint or site.endpoint,
+            "region": given.region or site.region or REGION,
+        }
+    )
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"storage": storage})})

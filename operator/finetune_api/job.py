@@ -274,13 +274,13 @@ class Storage(Document):
 
     secret_name: Word | None = None
     """Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if used,
-    `AWS_SESSION_TOKEN`. Absent: the pod's own identity."""
+    `AWS_SESSION_TOKEN`. Default: the site's; without one the pod's own identity."""
     endpoint: (
         Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
     ) = None
-    """Address of an S3-compatible server. Absent: the cloud's own."""
-    region: Word = "us-east-1"
-    """Region that requests are signed for."""
+    """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
+    region: Word | None = None
+    """Region that requests are signed for. Default: the site's, else `us-east-1`."""
     addressing: Addressing = Addressing.AUTO
     """`Path`: endpoint/bucket/key; `Virtual`: bucket.endpoint/key; `Auto`: `Path` when an endpoint
     is given."""

@@ -73,9 +73,10 @@ def _hash(document: Any) -> str:
 
 
 def identity_hash(spec: FineTuneJobSpec) -> str:
-    """Hash of the fields that define the run."""
+    """Hash of the fields that define the run. How the storage is reached is not one of them: a
+    site may move its server under a running job."""
     wire = spec.to_wire()
-    return _hash({to: wire[to] for to in IMMUTABLE if to in wire})
+    return _hash({name: wire[name] for name in IMMUTABLE if name in wire and name != "storage"})
 
 
 def inputs_hash(spec: FineTuneJobSpec) -> str:

@@ -9,6 +9,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
+
+from finetune_api.job import Storage
 from finetune_operator import handlers, logs
 from finetune_operator.apply import Applier
 from finetune_operator.cache import Cache
@@ -65,6 +68,12 @@ def parser() -> argparse.ArgumentParser:
             metavar="SECONDS",
             help="default %(default)s",
         )
+    for name in ("endpoint", "region", "secret_name"):
+        add(
+            f"--storage-{name.replace('_', '-')}",
+            metavar="TEXT",
+            help=f"spec.storage.{to_camel(name)} of jobs that leave it out",
+        )
     add("--workers", type=int, default=default.workers, help="default %(default)s")
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return flags  # fmt: skip
@@ -78,6 +87,11 @@ def settings_from(flags: argparse.Namespace) -> Settings:
         trainer_image_cpu=flags.trainer_image_cpu,
         trainer_image_cuda=flags.trainer_image_cuda,
         image_pull_policy=flags.image_pull_policy,
+        storage=Storage(
+            endpoint=flags.storage_endpoint,
+            region=flags.storage_region,
+            secret_name=flags.storage_secret_name,
+        ),
         http_host=host.strip("[]") or Settings.http_host,
         http_port=int(port),
         workers=flags.workers,

@@ -61,7 +61,7 @@ class Reconciler:
             self._forget(key)
             return None
         # 2. What does it want, and what did we last say?
-        job, problems = read_job(manifest)
+        job, problems = read_job(manifest, self._settings.storage)
         before = read_status(manifest)
         # 3. What does its gang say?
         progress = self._puller.follow(key, self._target(key, manifest, before))

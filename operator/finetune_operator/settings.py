@@ -3,7 +3,9 @@
 A duration is in seconds. Everything that is decided per job lives in the job instead.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from finetune_api.job import Storage
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,9 @@ class Settings:
 
     trainer_image_cuda: str = "finetune-trainer:cuda"
     """Image of training pods with GPUs."""
+
+    storage: Storage = field(default_factory=Storage)
+    """What fills a job's `spec.storage` where the job leaves it out: endpoint, region, Secret."""
 
     image_pull_policy: str = "IfNotPresent"
     """When nodes pull those images: `Always`, `IfNotPresent` or `Never`."""

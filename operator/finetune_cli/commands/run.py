@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 
 from finetune_api import jobconfig
+from finetune_api.defaults import with_site_storage
+from finetune_api.job import Storage
 from finetune_cli.manifest import read_job
 
 
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the job to its end and return the exit code of its index 0."""
-    config = jobconfig.build(read_job(arguments.job))
+    config = jobconfig.build(with_site_storage(read_job(arguments.job), Storage()))
     with tempfile.TemporaryDirectory(prefix="finetune-") as folder:
         path = Path(folder) / "job.json"
         path.write_text(config.to_env())

@@ -7,19 +7,24 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from finetune_api import jobconfig
-from finetune_api.job import FineTuneJob
+from finetune_api.defaults import with_site_storage
+from finetune_api.job import FineTuneJob, Storage
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan.actions import Verdict
 from finetune_operator.status.conditions import Opinion
 
 
-def read_job(manifest: Mapping[str, Any]) -> tuple[FineTuneJob | None, tuple[str, ...]]:
-    """The job, or what is wrong with it. Unknown fields are ignored: an older operator must survive
-    a newer object, and typing errors are told by kubectl and the command line."""
+def read_job(
+    manifest: Mapping[str, Any], site: Storage
+) -> tuple[FineTuneJob | None, tuple[str, ...]]:
+    """The job with the site's storage filled in, or what is wrong with it. Unknown fields are
+    ignored: an older operator must survive a newer object, and typing errors are told by kubectl
+    and the command line."""
     try:
-        job = FineTuneJob.from_manifest(dict(manifest), strict=False)
+        written = FineTuneJob.from_manifest(dict(manifest), strict=False)
     except ValidationError as error:
         return None, tuple(_sentence(details) for details in error.errors())
+    job = with_site_storage(written, site)
     size = len(jobconfig.build(job).to_env().encode())
     if size > jobconfig.JOBCONFIG_LIMIT:
         limit = jobconfig.JOBCONFIG_LIMIT
