@@ -1,0 +1,1 @@
+"""From dataset files to tokenised rows: read, check, split, tokenise."""

@@ -1,0 +1,77 @@
+"""How a data file is written: from its name, confirmed by its first bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_api.job import DatasetFormat
+
+NAMES = {
+    ".jsonl": DatasetFormat.JSONL,
+    ".ndjson": DatasetFormat.JSONL,
+    ".json": DatasetFormat.JSONL,
+    ".csv": DatasetFormat.CSV,
+    ".tsv": DatasetFormat.CSV,
+}
+"""Names of data files below a prefix; others are listed in the report as skipped."""
+
+UNREADABLE = {
+    b"PAR1": "is a Parquet file",
+    b"\x1f\x8b": "is compressed with gzip",
+    b"PK\x03\x04": "is a ZIP archive (or a spreadsheet)",
+    b"\xff\xfe": "is UTF-16 text",
+    b"\xfe\xff": "is UTF-16 text",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd",
+}
+UTF8_MARK = b"\xef\xbb\xbf"
+HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What a file is, and why; ``problem`` when it cannot be read at all."""
+
+    format: DatasetFormat | None
+    reason: str
+    delimiter: str = ","
+    problem: str = ""
+
+
+def is_data_name(name: str) -> bool:
+    """Is a file below a prefix meant as data? Hidden files and markers are not."""
+    base = name.rsplit("/", 1)[-1]
+    return not base.startswith((".", "_")) and Path(base).suffix.lower() in NAMES
+
+
+def detect(path: Path, asked: DatasetFormat) -> Detected:
+    """The format of a file: the user's word, else its content, else its name."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for magic, what in UNREADABLE.items():
+        if head.startswith(magic):
+            return Detected(None, what, problem=f"{what}; JSONL and CSV in UTF-8 can be read")
+    text = head.removeprefix(UTF8_MARK).lstrip()
+    if not text:
+        return Detected(None, "empty", problem="holds no rows")
+    first_line = text.split(b"\n", 1)[0]
+    if asked is not DatasetFormat.AUTO:
+        return Detected(asked, "as asked for", _delimiter(first_line))
+    if text.startswith(b"{"):
+        return Detected(DatasetFormat.JSONL, "its first line starts with {")
+    if text.startswith(b"["):
+        return Detected(
+            None, "a JSON array", problem="is one JSON array; JSONL has one object a line"
+        )
+    delimiter = _delimiter(first_line)
+    by_name = NAMES.get(path.suffix.lower())
+    if by_name is DatasetFormat.JSONL:
+        return Detected(by_name, f"its name ends with {path.suffix}")
+    if by_name is DatasetFormat.CSV or delimiter.encode() in first_line:
+        return Detected(DatasetFormat.CSV, f"header row with delimiter {delimiter!r}", delimiter)
+    return Detected(
+        None, "unknown", problem="is neither JSONL (lines of {…}) nor CSV (a header row)"
+    )
+
+
+def _delimiter(first_line: bytes) -> str:
+    """The most frequent of the usual delimiters in the header row."""
+    return max(",;\t", key=lambda delimiter: first_line.count(delimiter.encode()))

@@ -1,0 +1,85 @@
+"""Everything that is wrong with a dataset, collected before it is told.
+
+A user mends a file once, so one run names all kinds of errors: each kind with its first places
+and its count. Only the first places are kept; counts go on.
+"""
+
+from dataclasses import dataclass, field
+
+from finetune_api.errors import DataError
+
+KEPT_PER_KIND = 20
+KINDS_TOLD = 4
+PLACES_TOLD = 3
+VALUE_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a problem is: file, line (1-based; 0 = the whole file), and the offending value."""
+
+    file: str
+    line: int
+    value: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where} ({self.value})" if self.value else where
+
+
+@dataclass
+class Kind:
+    """One kind of problem: a rule that was broken, and how to mend it."""
+
+    field: str
+    rule: str
+    fix: str
+    count: int = 0
+    places: list[Place] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        shown = ", ".join(str(place) for place in self.places[:PLACES_TOLD])
+        more = self.count - min(self.count, PLACES_TOLD)
+        tail = f" and {more} more" if more > 0 else ""
+        subject = f"field {self.field!r} " if self.field else ""
+        return f"{shown}{tail}: {subject}{self.rule}"
+
+
+def shown(value: object) -> str:
+    """A value as it is quoted in an error: short, and on one line."""
+    text = repr(value)
+    return text if len(text) <= VALUE_SHOWN else text[: VALUE_SHOWN - 1] + "…"
+
+
+class Problems:
+    """Collects problems; ``raise_any`` tells all kinds in one DataError."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[tuple[str, str], Kind] = {}
+
+    def add(
+        self, file: str, line: int, *, rule: str, fix: str, field: str = "", value: str = ""
+    ) -> None:
+        """One broken rule at one place."""
+        kind = self.kinds.setdefault((field, rule), Kind(field, rule, fix))
+        kind.count += 1
+        if len(kind.places) < KEPT_PER_KIND:
+            kind.places.append(Place(file, line, value))
+
+    @property
+    def count(self) -> int:
+        """Problems found so far."""
+        return sum(kind.count for kind in self.kinds.values())
+
+    def raise_any(self) -> None:
+        """DataError with the first places of each kind, or nothing when all is well."""
+        if not self.kinds:
+            return
+        kinds = list(self.kinds.values())
+        told = "; ".join(kind.sentence() for kind in kinds[:KINDS_TOLD])
+        rest = sum(kind.count for kind in kinds[KINDS_TOLD:])
+        if rest:
+            told += f"; {rest} problems of {len(kinds) - KINDS_TOLD} other kinds"
+        noun = "problem" if self.count == 1 else "problems"
+        fixes = list(dict.fromkeys(kind.fix for kind in kinds[:KINDS_TOLD] if kind.fix))
+        raise DataError(f"{self.count} {noun} in the dataset: {told}", "; ".join(fixes))

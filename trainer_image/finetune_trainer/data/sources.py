@@ -1,0 +1,133 @@
+"""Where data and model come from, the fingerprint of both, and the prepared folder's own address.
+
+The fingerprint names everything the prepared rows depend on: bytes of the data and of the
+tokenizer, the job's dataset settings, the seed, and this code's version. The weights' sizes are in
+it as well, because the baseline is kept under the same name.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune_api.errors import UserError
+from finetune_api.jobconfig import JobConfig
+from finetune_trainer.data.detect import is_data_name
+from finetune_trainer.data.gather import DataFile
+from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
+from finetune_trainer.model import checks
+from finetune_trainer.storage.manifest import MANIFEST, file_list, hash_folder
+from finetune_trainer.storage.objects import ObjectStore
+from finetune_trainer.storage.transfer import download, upload
+from finetune_trainer.tasks.registry import TASKS
+
+DATA_VERSION = "1"
+"""Rises when the same inputs would give other prepared rows."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The model's small files, loaded; ``bytes`` of the whole folder."""
+
+    config: Any
+    tokenizer: Any
+    hashes: list[tuple[str, str]]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Downloaded data files and their hashes."""
+
+    files: list[DataFile]
+    hashes: list[tuple[int, str, str]]
+    bytes: int
+
+
+def fetch_model(job: JobConfig, store: ObjectStore, folder: Path) -> ModelFiles:
+    """Configuration and tokenizer; UserError when the model is incomplete or does not fit."""
+    uri = job.spec.model.uri
+    objects = store.list(uri)
+    checks.check_listing(uri, [item.key_relative for item in objects])
+    small = {i.key_relative for i in objects if checks.is_small(i.key_relative, i.size)}
+    records = download(store, uri, folder, select=small.__contains__)
+    config = checks.read_config(folder, uri)
+    TASKS[job.spec.task].check(config, uri)
+    tokenizer = checks.read_tokenizer(folder, uri)
+    hashes = sorted((record.path, record.sha256) for record in records)
+    hashes += sorted(
+        (item.key_relative, f"{item.size} {item.etag}")
+        for item in objects
+        if item.key_relative.endswith(checks.WEIGHTS)
+    )
+    return ModelFiles(config, tokenizer, hashes, sum(item.size for item in objects))
+
+
+def fetch_data(job: JobConfig, store: ObjectStore, folder: Path) -> DataFiles:
+    """All data files of the job; UserError when a prefix holds none, with what it holds."""
+    dataset = job.spec.dataset
+    uris = {TRAIN: dataset.train.uri}
+    for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test)):
+        if source is not None and source.uri is not None:
+            uris[part] = source.uri
+    files, hashes, size = [], [], 0
+    for part, uri in uris.items():
+        names = [item.key_relative for item in store.list(uri)]
+        wanted = {name for name in names if is_data_name(name)} if uri.endswith("/") else set(names)
+        if not wanted:
+            raise UserError(
+                f"{uri} holds no .jsonl or .csv file, only {', '.join(names[:5])}",
+                "name the data file itself, or rename it",
+            )
+        place = folder / str(part)
+        for record in download(store, uri, place, select=wanted.__contains__):
+            files.append(DataFile(place / record.path, record.path, part))
+            hashes.append((part, record.path, record.sha256))
+            size += record.size
+    return DataFiles(files, sorted(hashes), size)
+
+
+def fingerprint(job: JobConfig, model: ModelFiles, data: DataFiles) -> str:
+    """Name of the prepared data (16 hexadecimal digits)."""
+    document = {
+        "version": DATA_VERSION,
+        "task": str(job.spec.task),
+        "model": model.hashes,
+        "data": data.hashes,
+        "dataset": job.spec.dataset.to_wire(),
+        "seed": job.spec.training.seed,
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _folder(job: JobConfig, name: str) -> str:
+    return f"{job.spec.output.uri}prepared/{name}/"
+
+
+def reusable(job: JobConfig, store: ObjectStore, name: str) -> dict[str, Any] | None:
+    """The report of prepared data of this name, when all its files are there with their sizes."""
+    folder = _folder(job, name)
+    manifest = store.read_json(folder + MANIFEST)
+    if manifest is None:
+        return None
+    try:
+        expected = {record.path: record.size for record in file_list(manifest)}
+    except ValueError:
+        return None
+    stored = {item.key_relative: item.size for item in store.list(folder, required=False)}
+    if any(stored.get(path) != size for path, size in expected.items()):
+        return None
+    return store.read_json(folder + "data-report.json")
+
+
+def publish(job: JobConfig, store: ObjectStore, out: Path, name: str) -> None:
+    """Store the prepared folder; its manifest last."""
+    folder = _folder(job, name)
+    upload(store, out, folder)
+    files = [record.wire() for record in hash_folder(out)]
+    manifest = {
+        "apiVersion": "1.0", "fingerprint": name, "inputsHash": job.inputs_hash, "files": files,
+    }  # fmt: skip
+    store.write_json(folder + MANIFEST, manifest)

@@ -1,0 +1,26 @@
+"""Losses that do not depend on how a global batch is shared.
+
+The stock heads average over their own micro-batch and ignore how many rows the optimizer step
+has, so their loss and gradients grow with ranks × accumulation. Ours is a sum divided by the rows
+of the whole step: any way of sharing gives the same gradients. (DDP and ZeRO average gradients
+over ranks; transformers' Trainer multiplies such a loss by the ranks to undo it.)
+"""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+def classification_loss(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Cross-entropy. ``outputs.logits`` [rows, classes], ``labels`` [rows].
+
+    Divided by ``num_items_in_batch``, the rows of the optimizer step over all ranks; by the rows
+    at hand when there is none (validation).
+    """
+    logits = outputs["logits"].float()
+    total = functional.cross_entropy(logits, labels, reduction="sum")
+    items = num_items_in_batch if num_items_in_batch is not None else labels.numel()
+    return total / items

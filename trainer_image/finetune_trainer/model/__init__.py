@@ -1,0 +1,1 @@
+"""The base model: checks, loading, adapters, export."""

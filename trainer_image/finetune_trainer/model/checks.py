@@ -1,0 +1,100 @@
+"""Is the base model's folder complete, and can the task be learnt with it? Before any GPU."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from finetune_api.errors import UserError
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model",
+)  # fmt: skip
+WEIGHTS = ".safetensors"
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".vocab")
+SMALL_LIMIT = 64 * 2**20
+
+
+def is_small(name: str, size: int) -> bool:
+    """Does prepare fetch this file of the model? Configuration and tokenizer, no weights."""
+    return "/" not in name and name.endswith(SMALL_SUFFIXES) and size <= SMALL_LIMIT
+
+
+def check_listing(uri: str, names: Iterable[str]) -> None:
+    """UserError when a needed file is missing. ``names`` are relative to the model's folder."""
+    found = {name for name in names if "/" not in name}
+    if "config.json" not in found:
+        if "adapter_config.json" in found:
+            raise UserError(
+                f"{uri} holds an adapter, not a base model", "name the adapter's base in model.uri"
+            )
+        below = sorted({name.split("/")[0] for name in names if name.endswith("/config.json")})
+        hint = f"did you mean {uri}{below[0]}/?" if below else "copy the whole model folder there"
+        raise UserError(f"model.uri {uri} has no config.json", hint)
+    if not found.intersection(TOKENIZER_FILES):
+        raise UserError(
+            f"model.uri {uri} has no tokenizer (none of {', '.join(TOKENIZER_FILES[:4])})",
+            "copy the tokenizer's files next to config.json",
+        )
+    if not any(name.endswith(WEIGHTS) for name in found):
+        pickled = sorted(name for name in found if name.endswith(PICKLED))
+        what = f"its weights are pickled ({pickled[0]})" if pickled else "no weights were found"
+        raise UserError(
+            f"model.uri {uri} has no .safetensors file: {what}",
+            "save the model with safe_serialization=True; pickle files run code and are not read",
+        )
+
+
+def read_config(folder: Path, uri: str) -> Any:
+    """The model's configuration; UserError when the architecture is unknown."""
+    from transformers import AutoConfig
+
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{uri}config.json is not JSON: {error}", "copy the file again") from error
+    kind = raw.get("model_type") if isinstance(raw, dict) else None
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        raise UserError(
+            f"{uri}config.json: model_type {kind!r} cannot be loaded",
+            "use an architecture that is part of transformers; code beside a model is not run",
+        ) from error
+
+
+def check_classification(config: Any, uri: str) -> None:
+    """UserError when the architecture has no sequence-classification form."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as FORMS
+
+    if type(config) not in FORMS:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} cannot classify text",
+            "use an encoder (BERT, RoBERTa, DeBERTa …) or a decoder with a classification form",
+        )
+
+
+def read_tokenizer(folder: Path, uri: str) -> Any:
+    """The model's tokenizer with a padding token; UserError when it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        raise UserError(
+            f"model.uri {uri}: the tokenizer cannot be loaded: {error}"[:600],
+            "copy tokenizer.json and tokenizer_config.json of the model",
+        ) from error
+    if tokenizer.pad_token is None:
+        stand_in = tokenizer.eos_token or tokenizer.unk_token
+        if stand_in is None:
+            raise UserError(
+                f"model.uri {uri}: the tokenizer has no padding token and nothing to stand in",
+                "set pad_token in tokenizer_config.json",
+            )
+        tokenizer.pad_token = stand_in
+    return tokenizer

@@ -1,0 +1,181 @@
+"""The plan: every choice resolved before the start, with its reason. Pure.
+
+Loss and gradients depend on the global batch alone; how ranks, micro-batch and accumulation share
+it is the planner's business.
+"""
+
+import math
+from dataclasses import dataclass
+
+from finetune_api import defaults
+from finetune_api.base import quantity_value
+from finetune_api.errors import OutOfMemoryError, UserError
+from finetune_api.estimate import FLOAT32, Memory, ModelShape, checkpoint_bytes, estimate
+from finetune_api.job import Strategy
+from finetune_api.jobconfig import Device, JobConfig
+from finetune_api.progress import Plan
+
+MI, GI = 2**20, 2**30
+RANK_PROCESS_BYTES = {Device.CPU: 640 * MI, Device.CUDA: 1536 * MI}
+"""Host memory of a rank before its model: interpreter, torch, DeepSpeed (measured on CPU)."""
+POD_BYTES = 320 * MI
+"""Supervisor and storage agent."""
+CPU_RANK_BUDGET = 4 * GI
+GPU_BUDGET = 14 * GI
+"""A 16 GiB card less its context and fragmentation; the card's size is unknown in prepare."""
+SAVE_RATE = 50 * 10**6
+"""Bytes a second that a checkpoint is assumed to reach the bucket with."""
+GRACE_FACTOR = 3
+LOCAL_CHECKPOINTS = 3
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a training pod asks for: Kubernetes quantities, seconds and bytes."""
+
+    cpu: str
+    memory: str
+    shared_memory: str
+    disk: str
+    grace_seconds: int
+    checkpoint_bytes: int
+
+
+def make_plan(
+    config: JobConfig,
+    shape: ModelShape,
+    *,
+    train_rows: int,
+    max_length: int,
+    max_length_reason: str,
+    pretend_gpus: bool = False,
+) -> Plan:
+    """The plan of a run; UserError when the global batch does not divide by the ranks."""
+    spec, ranks = config.spec, config.world_size
+    training = spec.training
+    reasons = [f"maxLength {max_length}: {max_length_reason}"[:200]]
+    strategy = defaults.strategy(spec.distribution.strategy, ranks)
+    zero_stage = 2 if strategy is Strategy.DEEPSPEED else 0
+    if spec.distribution.strategy is Strategy.AUTO:
+        reasons.append(
+            "strategy DDP: one rank has nothing to shard" if ranks == 1
+            else f"strategy DeepSpeed ZeRO-2: optimizer states are sharded over {ranks} ranks"
+        )  # fmt: skip
+    cuda = config.device is Device.CUDA and not pretend_gpus
+    precision = "bf16" if cuda else "fp32"
+    if cuda:
+        reasons.append("precision bf16: GPUs from Ampere on; older ones compute in fp32")
+    compute_bytes = 2 if cuda else FLOAT32
+    global_batch, per_rank = _batch(config)
+    budget = _budget(config)
+
+    def memory(micro: int) -> Memory:
+        return estimate(
+            shape, micro_batch=micro, length=max_length, world=ranks, zero_stage=zero_stage,
+            compute_bytes=compute_bytes,
+        )  # fmt: skip
+
+    micro = _micro_batch(config, per_rank, budget, lambda m: memory(m).total, reasons)
+    per_epoch = math.ceil(train_rows / global_batch)
+    epochs = training.epochs if training.epochs is not None else defaults.EPOCHS
+    steps = training.max_steps or max(1, math.ceil(epochs * train_rows / global_batch))
+    every = spec.checkpointing.every_steps
+    if every is None:
+        every = max(1, math.ceil(steps / defaults.CHECKPOINTS_PER_RUN))
+        reasons.append(f"a checkpoint every {every} steps: {defaults.CHECKPOINTS_PER_RUN} a run")
+    rate = training.learning_rate
+    if rate is None:
+        rate = defaults.learning_rate(spec.method)
+        reasons.append(f"learning rate {rate:g}: the default of the method")
+    return Plan(
+        ranks=ranks,
+        micro_batch=micro,
+        accumulation=per_rank // micro,
+        global_batch=global_batch,
+        strategy=str(strategy),
+        zero_stage=zero_stage,
+        precision=precision,
+        max_length=max_length,
+        learning_rate=rate,
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        checkpoint_every=min(every, steps),
+        memory_bytes=memory(micro).total,
+        reasons=reasons,
+    )
+
+
+def _batch(config: JobConfig) -> tuple[int, int]:
+    """Global batch and a rank's share of it."""
+    ranks = config.world_size
+    asked = config.spec.training.global_batch_size
+    batch = asked or defaults.GLOBAL_BATCH
+    if asked is None and batch % ranks:
+        batch = ranks * math.ceil(batch / ranks)
+    if batch % ranks:
+        below = batch // ranks * ranks
+        valid = [str(size) for size in (below, below + ranks) if size]
+        raise UserError(
+            f"training.globalBatchSize {batch} cannot be shared evenly by {ranks} ranks",
+            f"set it to a multiple of {ranks}, for example {' or '.join(valid)}",
+        )
+    return batch, batch // ranks
+
+
+def _micro_batch(config, per_rank, budget, total, reasons):  # type: ignore[no-untyped-def]
+    """The largest divisor of a rank's share that fits; what was asked for goes first."""
+    divisors = [size for size in range(1, per_rank + 1) if per_rank % size == 0]
+    asked = config.spec.training.per_device_batch_size
+    if asked is not None:
+        if per_rank % asked:
+            raise UserError(
+                f"training.perDeviceBatchSize {asked} does not divide a rank's share of the "
+                f"global batch, {per_rank} rows",
+                f"set it to one of {', '.join(map(str, divisors[-8:]))}",
+            )
+        return asked
+    fitting = [size for size in divisors if total(size) <= budget]
+    if not fitting:
+        need, have = total(1) / GI, budget / GI
+        raise OutOfMemoryError(
+            f"one row at a time needs {need:.1f} GiB a rank and {have:.1f} GiB are there",
+            "give pods more memory, use method lora, or set a smaller dataset.maxLength",
+        )
+    reasons.append(
+        f"microBatch {fitting[-1]}: {total(fitting[-1]) / GI:.2f} GiB a rank"
+        f" of {budget / GI:.1f} GiB"
+    )
+    return fitting[-1]
+
+
+def _budget(config: JobConfig) -> float:
+    """Bytes a rank may take for its model: of the card, or of the memory asked for."""
+    if config.device is Device.CUDA:
+        return GPU_BUDGET
+    asked = config.spec.resources.memory
+    if asked is None:
+        return CPU_RANK_BUDGET
+    left = quantity_value(asked) - POD_BYTES
+    return max(0.0, left / config.ranks_per_pod - RANK_PROCESS_BYTES[Device.CPU])
+
+
+def make_needs(
+    config: JobConfig, plan: Plan, shape: ModelShape, *, model_bytes: int, data_bytes: int
+) -> Needs:
+    """What each training pod asks for; what the job says goes first."""
+    spec, resources = config.spec, config.spec.resources
+    cuda = config.device is Device.CUDA
+    host = plan.memory_bytes if not cuda else model_bytes
+    rank = RANK_PROCESS_BYTES[config.device] + host
+    memory = math.ceil((POD_BYTES + config.ranks_per_pod * rank) / (64 * MI)) * 64
+    saved = checkpoint_bytes(shape, zero_stage=plan.zero_stage)
+    disk = math.ceil((model_bytes + data_bytes + LOCAL_CHECKPOINTS * saved + GI) / GI)
+    grace = max(defaults.MIN_GRACE_SECONDS, math.ceil(GRACE_FACTOR * saved / SAVE_RATE))
+    return Needs(
+        cpu=resources.cpu or str(config.ranks_per_pod * (4 if cuda else 1)),
+        memory=resources.memory or f"{memory}Mi",
+        shared_memory="1Gi" if cuda else "64Mi",
+        disk=f"{disk}Gi",
+        grace_seconds=spec.checkpointing.grace_seconds or grace,
+        checkpoint_bytes=saved,
+    )

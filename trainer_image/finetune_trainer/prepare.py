@@ -1,0 +1,201 @@
+"""`prepare`: fetch and check data and model, split, tokenise, plan; before any GPU is taken."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from finetune_api import names
+from finetune_api.errors import JobError, UserError
+from finetune_api.exits import EXIT_CODES, TERMINATION_LIMIT, ExitClass, Failure
+from finetune_api.jobconfig import JobConfig
+from finetune_api.progress import (
+    PREPARED_LIMIT,
+    PROGRESS_VERSION,
+    DataSummary,
+    Plan,
+    Prepared,
+    PrepareResult,
+)
+from finetune_trainer.config import Places, credentials_folder, load_config
+from finetune_trainer.storage.objects import ObjectStore, open_store
+
+
+class Terminated(BaseException):
+    """SIGTERM: leave at once; a new pod starts over, nothing half-made counts."""
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Prepare a job; writes the termination message and returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        job = load_config(environ)
+        store = open_store(job.spec.storage, credentials_folder(environ))
+        pretend = bool(environ.get(names.ENV_PRETEND_GPUS))
+        result = prepare(job, Places.from_env(environ), store, pretend_gpus=pretend)
+    except Terminated:
+        message = "prepare was asked to leave"
+        return _fail(environ, Failure(exit_class=ExitClass.PREEMPTED, message=message))
+    except JobError as error:
+        return _fail(environ, error.failure())
+    except Exception as error:
+        traceback.print_exc()
+        last = traceback.format_exception_only(error)[-1].strip()[:1000]
+        return _fail(environ, Failure(exit_class=ExitClass.INTERNAL_ERROR, message=last))
+    _write_message(environ, _fitted(result))
+    return EXIT_CODES[ExitClass.COMPLETED]
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _fail(environ: Mapping[str, str], failure: Failure) -> int:
+    sys.stderr.write(f"{failure.sentence()}\n")
+    text = json.dumps(failure.to_wire(), ensure_ascii=False)
+    while len(text.encode()) > TERMINATION_LIMIT:
+        failure = failure.model_copy(update={"message": failure.message[:-100]})
+        text = json.dumps(failure.to_wire(), ensure_ascii=False)
+    _write_message(environ, text)
+    return failure.code
+
+
+def _fitted(result: PrepareResult) -> str:
+    """The result within its limit: the last reasons go first, they are in the plan's file."""
+    while True:
+        text = json.dumps(result.to_wire(), ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode()) <= PREPARED_LIMIT or not result.plan.reasons:
+            return text
+        plan = result.plan.model_copy(update={"reasons": result.plan.reasons[:-1]})
+        result = result.model_copy(update={"plan": plan})
+
+
+def _write_message(environ: Mapping[str, str], text: str) -> None:
+    path = Path(environ.get(names.ENV_TERMINATION) or names.TERMINATION_PATH)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        # Outside a pod there is no such file: the message is for whoever started us.
+        say(text)
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    sys.stdout.write(f"prepare: {line}\n")
+    sys.stdout.flush()
+
+
+def prepare(
+    job: JobConfig, places: Places, store: ObjectStore, *, pretend_gpus: bool = False
+) -> PrepareResult:
+    """Everything prepare does, in order; the document that the operator keeps."""
+    from finetune_trainer.data import sources
+
+    claim_output(job, store)
+    scratch = places.root / "prepare"
+    shutil.rmtree(scratch, ignore_errors=True)
+    model = sources.fetch_model(job, store, scratch / "model")
+    say(f"model {model.config.model_type}, {model.bytes / 1e6:.0f} MB")
+    data = sources.fetch_data(job, store, scratch / "data")
+    say(f"dataset: {len(data.files)} files, {data.bytes / 1e6:.1f} MB")
+    fingerprint = sources.fingerprint(job, model, data)
+    ready = sources.reusable(job, store, fingerprint)
+    if ready is not None:
+        say(f"prepared/{fingerprint} is there already and is used again")
+    else:
+        ready = _build(job, store, scratch, model, data, fingerprint)
+    return _finish(job, store, model, fingerprint, ready, pretend_gpus=pretend_gpus)
+
+
+def claim_output(job: JobConfig, store: ObjectStore) -> None:
+    """One run, one folder: UserError when the output belongs to another run."""
+    uri = f"{job.spec.output.uri}run.json"
+    mine = {
+        "apiVersion": PROGRESS_VERSION, "namespace": job.namespace, "name": job.name,
+        "identityHash": job.identity_hash,
+    }  # fmt: skip
+    if store.write_json(uri, mine, if_absent=True):
+        return
+    there = store.read_json(uri) or {}
+    if all(there.get(key) == mine[key] for key in ("namespace", "name", "identityHash")):
+        return
+    owner = f"{there.get('namespace')}/{there.get('name')}"
+    if owner == f"{job.namespace}/{job.name}":
+        raise UserError(
+            f"output.uri {job.spec.output.uri} holds an earlier run of {owner} with other settings",
+            "choose another output.uri, or remove the folder",
+        )
+    raise UserError(
+        f"output.uri {job.spec.output.uri} belongs to {owner}, this is {job.namespace}/{job.name}",
+        "give every run its own output.uri",
+    )
+
+
+def _build(
+    job: JobConfig, store: ObjectStore, scratch: Path, model: Any, data: Any, fingerprint: str
+) -> dict[str, Any]:
+    """Make the prepared folder and store it, its manifest last."""
+    from finetune_trainer.data.build import build
+    from finetune_trainer.data.sources import publish
+
+    out = scratch / "prepared"
+    built = build(
+        data.files, job.spec.dataset, seed=job.spec.training.seed, tokenizer=model.tokenizer,
+        model_config=model.config, scratch=scratch / "work", out=out, say=say,
+    )  # fmt: skip
+    report = built.report | {"fingerprint": fingerprint, "labels": built.labels}
+    (out / "data-report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    publish(job, store, out, fingerprint)
+    say(f"stored as prepared/{fingerprint}")
+    return report
+
+
+def _finish(
+    job: JobConfig,
+    store: ObjectStore,
+    model: Any,
+    fingerprint: str,
+    report: dict[str, Any],
+    *,
+    pretend_gpus: bool,
+) -> PrepareResult:
+    """Plan and needs from the data's report and the model's shape."""
+    from finetune_trainer.model.adapter import trainable_count
+    from finetune_trainer.model.load import shape_of
+    from finetune_trainer.plan import make_needs, make_plan
+    from finetune_trainer.tasks.registry import TASKS
+
+    task = TASKS[job.spec.task]
+    classifier = task.on_meta(model.config, report["labels"], model.tokenizer.pad_token_id)
+    shape = shape_of(classifier.model, trainable_count(classifier, job.spec.method.lora))
+    summary = DataSummary.model_validate(report["summary"])
+    plan: Plan = make_plan(
+        job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],
+        max_length_reason=report["maxLength"]["reason"], pretend_gpus=pretend_gpus,
+    )  # fmt: skip
+    needs = make_needs(
+        job, plan, shape, model_bytes=model.bytes, data_bytes=8 * summary.tokens + 2**20
+    )
+    folder = f"{job.spec.output.uri}prepared/{fingerprint}/"
+    for uri in (f"{job.spec.output.uri}plan-1.json", f"{folder}plan.json"):
+        store.write_json(uri, plan.to_wire())
+    say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
+    prepared = Prepared(
+        inputs_hash=job.inputs_hash,
+        fingerprint=fingerprint,
+        cpu=needs.cpu,
+        memory=needs.memory,
+        shared_memory=needs.shared_memory,
+        disk=needs.disk,
+        grace_seconds=needs.grace_seconds,
+        model_bytes=model.bytes,
+        checkpoint_bytes=needs.checkpoint_bytes,
+    )
+    data = summary.model_copy(update={"report": f"{folder}data-report.json"})
+    return PrepareResult(prepared=prepared, plan=plan, data=data)

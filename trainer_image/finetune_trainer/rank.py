@@ -1,0 +1,141 @@
+"""One rank: joins the others and goes through baseline, train, evaluate, export, report."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune_api.errors import JobError
+from finetune_api.exits import EXIT_CODES, ExitClass
+from finetune_api.progress import Plan, Stage
+from finetune_trainer.config import ENV_RESUME, Places, load_config
+from finetune_trainer.telemetry.channel import Channel
+
+FAILED = 1
+"""Exit code of a rank that failed; the supervisor reads the event, not the code."""
+
+
+class Preempted(Exception):  # noqa: N818  (an outcome, not an error)
+    """All ranks obey a stop request after ``step``."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Run to the end; the exit code. Whatever goes wrong is told as an event first."""
+    channel = Channel.from_env(environ)
+    try:
+        run(environ, channel)
+    except Preempted as leaving:
+        channel.preempted(leaving.step)
+        return EXIT_CODES[ExitClass.PREEMPTED]
+    except JobError as error:
+        channel.failed(error.exit_class, error.message, error.remedy, channel.step)
+        sys.stderr.write(f"{error.failure().sentence()}\n")
+        return error.failure().code
+    except Exception as error:
+        traceback.print_exc()
+        kind, remedy = _classify(error)
+        last = traceback.format_exception_only(error)[-1].strip()
+        channel.failed(kind, last[:1500], remedy, channel.step)
+        return FAILED
+    channel.done()
+    return 0
+
+
+def _classify(error: Exception) -> tuple[ExitClass, str]:
+    """Out of memory is a class of its own; all else is a failed rank."""
+    text = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        return ExitClass.OUT_OF_MEMORY, "set a smaller training.perDeviceBatchSize"
+    return ExitClass.RANK_FAILED, "see this rank's log for the traceback"
+
+
+def run(environ: Mapping[str, str], channel: Channel) -> None:
+    """All stages; Preempted, or the error that ended them."""
+    job, places = load_config(environ), Places.from_env(environ)
+    plan = Plan.model_validate(json.loads(places.plan.read_text()), extra="ignore")
+    _quiet()
+
+    from finetune_trainer.distributed import Gang
+
+    gang = Gang.join(job.device, deepspeed=plan.zero_stage > 0, environ=environ)
+    if gang.world != plan.ranks:
+        raise JobError(f"{gang.world} ranks were started and the plan is for {plan.ranks}")
+
+    from finetune_trainer.evaluate.forward import Stopped
+    from finetune_trainer.train import Session
+
+    session = Session(job, plan, places, gang, channel)
+    resume = environ.get(ENV_RESUME)
+    try:
+        _stages(session, Path(resume) if resume else None)
+    except Stopped:
+        raise Preempted(channel.step) from None
+    gang.barrier()
+    gang.leave()
+
+
+def _stages(session: Any, resume: Path | None) -> None:
+    from finetune_trainer import stages
+    from finetune_trainer.evaluate.probe import into_head
+    from finetune_trainer.model import adapter, checks
+    from finetune_trainer.tasks.registry import TASKS
+    from finetune_trainer.tasks.text_classification import Collator
+    from finetune_trainer.train import train
+
+    job, places, channel = session.job, session.places, session.channel
+    task, seed = TASKS[job.spec.task], job.spec.training.seed
+    labels = json.loads((places.prepared / "labels.json").read_text(encoding="utf-8"))
+    tokenizer = checks.read_tokenizer(places.model, job.spec.model.uri)
+    parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
+    classifier = task.load(job, places, tokenizer, labels, seed=seed)
+    classifier.model.to(session.gang.device)
+
+    probe, base = stages.baseline(session, classifier, parts)
+    into_head(classifier.model, classifier.head, probe)
+    model = classifier.model
+    if job.spec.method.lora is not None:
+        model = adapter.wrap(
+            classifier, job.spec.method.lora, seed=seed, base_uri=job.spec.model.uri
+        )
+    channel.stage(Stage.TRAIN)
+    steps = train(session, model, parts["train"], parts["validation"], task.loss, resume)
+    if steps.stopped:
+        raise Preempted(channel.step)
+    stages.evaluate(session, model, parts["test"], base)
+    stages.export_result(session, model, tokenizer, labels)
+    channel.stage(Stage.REPORT)
+
+
+def read_parts(prepared: Path, collate: Any) -> dict[str, Any]:
+    """The tokenised rows of each part, memory-mapped, and their lengths."""
+    import datasets
+    import pyarrow.compute as pc
+
+    from finetune_trainer.data.gather import PART_NAMES
+    from finetune_trainer.evaluate.forward import Rows
+
+    parts = {}
+    for name in PART_NAMES:
+        dataset = datasets.load_from_disk(str(prepared / name))
+        lengths = pc.list_value_length(dataset.data.column("input_ids"))
+        parts[name] = Rows(dataset, collate, lengths.to_numpy().astype(np.int32))
+    return parts
+
+
+def _quiet() -> None:
+    """Progress bars and advice of libraries do not belong into a rank's log."""
+    import datasets
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()

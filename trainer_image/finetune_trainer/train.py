@@ -1,0 +1,196 @@
+"""Training: transformers' Trainer with our loss, order of rows, decay groups and checkpoints."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from finetune_api.errors import JobError
+from finetune_api.job import Scheduler
+from finetune_api.jobconfig import JobConfig
+from finetune_api.progress import Plan
+from finetune_trainer import checkpoint
+from finetune_trainer.batches import GlobalBatches
+from finetune_trainer.config import Places
+from finetune_trainer.distributed import Gang, bf16_works
+from finetune_trainer.evaluate.forward import Rows, forward, logits, mean_loss
+from finetune_trainer.steps import StepCallback
+from finetune_trainer.telemetry.channel import Channel
+
+log = logging.getLogger(__name__)
+
+SCHEDULES = {
+    Scheduler.COSINE: "cosine",
+    Scheduler.LINEAR: "linear",
+    Scheduler.CONSTANT: "constant_with_warmup",
+}
+REDUCE_BUCKET_ELEMENTS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all stages of a rank share."""
+
+    job: JobConfig
+    plan: Plan
+    places: Places
+    gang: Gang
+    channel: Channel
+
+    @property
+    def autocast(self) -> bool:
+        """Compute in bfloat16 where the plan wants it and the device can."""
+        return self.plan.precision == "bf16" and bf16_works(self.gang.device)
+
+
+class FineTuneTrainer(Trainer):
+    """Trainer with decay on matrices only and checkpoints that appear complete or not at all."""
+
+    def __init__(
+        self, *, session: Session, order: GlobalBatches, steps: StepCallback, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.session, self.order, self.steps = session, order, steps
+        self.remove_callback(PrinterCallback)
+        self.add_callback(steps)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
+        return self.order
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Matrices decay; biases and norms, which are vectors, do not."""
+        return [name for name, weight in model.named_parameters() if weight.dim() >= 2]
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Count useful tokens beside the step itself."""
+        self.steps.tokens += int(inputs["attention_mask"].sum())
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """DeepSpeed's own files hold the weights already; a second copy is not written."""
+        if not self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save and output_dir:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        session, step, start = self.session, self.state.global_step, time.monotonic()
+        super()._save_checkpoint(model, trial)
+        session.gang.barrier()
+        if session.gang.is_local_main:
+            written = Path(self.args.output_dir) / f"checkpoint-{step}"
+            final = checkpoint.publish(written, session.places.checkpoints, step)
+            checkpoint.forget_old(session.places.checkpoints)
+            session.channel.checkpoint(
+                step, final, time.monotonic() - start, checkpoint.size(final)
+            )
+
+
+def train(
+    session: Session,
+    model: Any,
+    rows: Rows,
+    validation: Rows,
+    loss: Callable[..., torch.Tensor],
+    resume: Path | None,
+) -> StepCallback:
+    """Train ``model`` in place to the plan's last step, or to a stop request (``stopped``)."""
+    plan, gang, spec = session.plan, session.gang, session.job.spec
+
+    def validate() -> float:
+        scores = forward(
+            model, validation, gang, logits, autocast=session.autocast,
+            beat=lambda: session.channel.heartbeat(trainer.state.global_step),
+        )  # fmt: skip
+        return mean_loss(scores, validation.labels)
+
+    steps = StepCallback(plan, len(rows), gang, session.places, session.channel, validate)
+    order = GlobalBatches(
+        rows.lengths, global_batch=plan.global_batch, micro_batch=plan.micro_batch,
+        steps=plan.steps, seed=spec.training.seed,
+    )  # fmt: skip
+    if gang.is_local_main:
+        shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
+    gang.barrier()
+    trainer = FineTuneTrainer(
+        session=session, order=order, steps=steps, model=model, args=arguments(session),
+        train_dataset=rows.dataset, data_collator=rows.collate, compute_loss_func=loss,
+    )  # fmt: skip
+    if resume is not None:
+        _check_own_state(resume, gang)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    return steps
+
+
+def arguments(session: Session) -> TrainingArguments:
+    """The plan and the job as transformers' arguments."""
+    plan, training = session.plan, session.job.spec.training
+    cpu = session.gang.device.type == "cpu"
+    return TrainingArguments(
+        output_dir=str(checkpoint.temporary(session.places.checkpoints)),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.micro_batch,
+        gradient_accumulation_steps=plan.accumulation,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type=SCHEDULES[training.scheduler],
+        warmup_steps=round(training.warmup_ratio * plan.steps),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch" if cpu else "adamw_torch_fused",
+        seed=training.seed,
+        use_cpu=cpu,
+        bf16=session.autocast,
+        ddp_backend="gloo" if cpu else "nccl",
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        deepspeed=deepspeed_config(session) if plan.zero_stage else None,
+        average_tokens_across_devices=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        save_only_model=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=not cpu,
+        log_level="error",
+    )
+
+
+def deepspeed_config(session: Session) -> dict[str, Any]:
+    """DeepSpeed's settings: ZeRO-2, torch's own AdamW, nothing that needs a compiler."""
+    plan = session.plan
+    return {
+        "train_batch_size": plan.global_batch,
+        "train_micro_batch_size_per_gpu": plan.micro_batch,
+        "gradient_accumulation_steps": plan.accumulation,
+        "gradient_clipping": session.job.spec.training.max_grad_norm,
+        "bf16": {"enabled": session.autocast},
+        "zero_optimization": {
+            "stage": plan.zero_stage,
+            "contiguous_gradients": True,
+            "overlap_comm": session.gang.device.type == "cuda",
+            "reduce_bucket_size": REDUCE_BUCKET_ELEMENTS,
+            "allgather_bucket_size": REDUCE_BUCKET_ELEMENTS,
+        },
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+
+
+def _check_own_state(resume: Path, gang: Gang) -> None:
+    """A missing random state would resume silently on another trajectory."""
+    name = f"rng_state_{gang.rank}.pth" if gang.world > 1 else "rng_state.pth"
+    for needed in ("trainer_state.json", name):
+        if not (resume / needed).is_file():
+            raise JobError(
+                f"checkpoint {resume.name} lacks {needed}", "resume from the checkpoint before it"
+            )
