@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from localcluster import product
 from localcluster.build import BuildError, build_all
 from localcluster.cluster import DEFAULT_ROOT, Cluster, find_cluster, start_cluster
 from localcluster.processes import ProcessError
@@ -14,7 +15,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="localcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build control plane and S3 server")
-    up = commands.add_parser("up", help="start the cluster")
+    up = commands.add_parser("up", help="start the cluster with the operator on it")
     up.add_argument("--nodes", type=int, default=2, help="nodes to start (default 2)")
     commands.add_parser("down", help="end everything that was started, remove its state")
     commands.add_parser("status", help="which programs are alive")
@@ -44,6 +45,8 @@ def _up(arguments: argparse.Namespace) -> None:
         name = f"node-{index}"
         if not cluster.status().get(name):
             cluster.add_node(name, gpus=arguments.gpus, cpu=arguments.cpu, memory=arguments.memory)
+    product.install(cluster)
+    product.add_credentials(cluster)
     seconds = time.monotonic() - begun
     print(f"cluster up in {seconds:.1f} s: {cluster.server}, S3 {cluster.s3.endpoint}")
 
