@@ -39,6 +39,7 @@ def child_job(manifest: Manifest) -> ChildJob:
         created_at=seconds(metadata.get("creationTimestamp")) or 0.0,
         inputs_hash=annotations.get(names.ANNOTATION_INPUTS_HASH, ""),
         launch_hash=annotations.get(names.ANNOTATION_LAUNCH_HASH, ""),
+        generation=int(annotations.get(names.ANNOTATION_GENERATION) or 0),
         wanted=int((manifest.get("spec") or {}).get("parallelism") or 1),
         is_deleting="deletionTimestamp" in metadata,
         is_complete="Complete" in conditions,

@@ -6,7 +6,7 @@ from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan import outcome, validate
 from finetune_operator.plan.actions import Decision, Verdict
 from finetune_operator.plan.freshness import hold_back
-from finetune_operator.plan.gang import gang, release, suspend
+from finetune_operator.plan.gang import gang, is_outdated, release, suspend
 from finetune_operator.plan.prepare import is_prepared, prepare
 from finetune_operator.plan.snapshot import ChildJob, Observed
 from finetune_operator.plan.training import numbers, results, training
@@ -62,9 +62,11 @@ def _run(
     child = observed.train
     if child is not None and child.is_finished and not child.is_deleting:
         return _ended(job, status, child, observed, settings, now)
-    if not is_prepared(job, status):
+    is_current = child is not None and not child.is_deleting and not is_outdated(child, observed)
+    if not is_prepared(job, status) and not (is_current and status.prepared is not None):
         verdict = prepare(job, observed, settings, now)
-        if child is not None and child.inputs_hash != inputs_hash(job.spec):
+        is_other = child is not None and child.inputs_hash != inputs_hash(job.spec)
+        if child is not None and is_other and not is_current:
             why = "resources were edited: data is prepared again for the new gang"
             verdict = verdict.and_then(release(child, why))
         if job.spec.suspend:

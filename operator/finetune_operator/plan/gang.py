@@ -55,7 +55,7 @@ def gang(
     if child.is_deleting:
         waiting = Opinion("False", "Replacing", "pods of the previous train Job are leaving")
         return running.and_then(Verdict(conditions={ConditionType.PODS_READY: waiting}))
-    if child.launch_hash != launch_hash(job.spec):
+    if child.launch_hash != launch_hash(job.spec) and is_outdated(child, observed):
         why = "edited while suspended: the train Job is made anew"
         return running.and_then(Verdict(actions=(_delete(child, why),)))
     service = () if observed.has_service or "service" in observed.findings else (CreateService(),)
@@ -64,6 +64,12 @@ def gang(
         .and_then(running)
         .and_then(_readiness(job, status, child, observed, settings, now))
     )
+
+
+def is_outdated(child: ChildJob, observed: Observed) -> bool:
+    """Whether the job was edited since. Hashes alone must not tell: a newer operator may know more
+    fields and hash an unchanged job differently, and an upgrade disturbs no running gang."""
+    return child.generation != observed.generation
 
 
 def release(child: ChildJob, why: str) -> Verdict:

@@ -39,6 +39,8 @@ class ChildJob:
     created_at: float
     inputs_hash: str = ""
     launch_hash: str = ""
+    generation: int = 0
+    """Generation of the FineTuneJob that it was rendered from."""
     wanted: int = 1
     """Pods it is to have."""
     is_deleting: bool = False

@@ -393,6 +393,17 @@ def case(
             word="Training",
         ),
         case(
+            "an upgrade that hashes an unchanged job differently disturbs nothing",
+            status=FineTuneJobStatus.model_validate(
+                running(JOB).model_dump() | {"prepared": prepare_result(LARGER).prepared}
+            ),
+            picture=replace(
+                running_picture(JOB),
+                train=train_child(JOB, generation=1, inputs_hash="old", launch_hash="old"),
+            ),
+            word="Training",
+        ),
+        case(
             "a lost status never kills a running gang: prepare only runs again",
             status=FineTuneJobStatus(),
             picture=replace(running_picture(JOB), prepare=None),
