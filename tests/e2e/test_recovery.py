@@ -1,0 +1,140 @@
+"""What dies is replaced, what lives stays, and the result is the uninterrupted run's."""
+
+import hashlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from localcluster.cluster import wait_for
+from tests.e2e.conftest import RUN_SECONDS, Site
+
+pytestmark = pytest.mark.timeout(2 * RUN_SECONDS)
+EVERY = 10
+STEPS = 40
+
+
+def short(site: Site, name: str) -> dict[str, Any]:
+    return site.job(
+        name,
+        training={"maxSteps": STEPS, "learningRate": 1e-3},
+        checkpointing={"everySteps": EVERY},
+    )
+
+
+def adapter_hash(site: Site, name: str, folder: Path) -> str:
+    site.download(name, "adapter/adapter_model.safetensors", folder / name)
+    (file,) = [path for path in folder.rglob("*") if path.is_file() and name in path.parts]
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def processes(site: Site, pod: dict[str, Any]) -> dict[str, list[psutil.Process]]:
+    """Supervisor and ranks of a pod, found by the pod's uid in their environment."""
+    found: dict[str, list[psutil.Process]] = {"supervise": [], "rank": []}
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("FINETUNE_POD_UID") == pod["metadata"]["uid"]:
+                words = process.cmdline()
+                for role, members in found.items():
+                    if words and words[-1] == role and "python" in words[0]:
+                        members.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def survivors(site: Site, name: str) -> set[str]:
+    """Uids of all training pods that a job ever had and that are not collected yet."""
+    selector = f"finetune.dev/job={name},finetune.dev/role=train"
+    words = ("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.uid}")
+    return set(site.cluster.kubectl(*words).split())
+
+
+def wait_step(site: Site, name: str, step: int) -> None:
+    wait_for(
+        lambda: (site.status(name).get("progress") or {}).get("step", 0) >= step
+        and (site.status(name).get("checkpoint") or {}).get("step", 0) > 0,
+        what=f"{name} at step {step} with a checkpoint", seconds=RUN_SECONDS, interval=0.3,
+    )  # fmt: skip
+
+
+def model_file(process: psutil.Process) -> Path:
+    return Path(process.environ()["FINETUNE_WORKDIR"]) / "model" / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hash of the adapter of a run that nobody disturbed."""
+    site.apply(short(site, "calm"))
+    site.wait_finished("calm")
+    return adapter_hash(site, "calm", tmp_path_factory.mktemp("calm"))
+
+
+def test_a_killed_pod_is_replaced_and_the_survivor_stays_in_place(
+    site: Site, uninterrupted: str, tmp_path: Path
+) -> None:
+    name = "pod-killed"
+    site.apply(short(site, name))
+    wait_step(site, name, EVERY + 3)
+    pods = site.pods(name)
+    before = processes(site, pods[0])
+    (supervisor,) = before["supervise"]
+    inode = model_file(supervisor).stat().st_ino
+    lost = processes(site, pods[1])
+    for process in [*lost["supervise"], *lost["rank"]]:
+        process.send_signal(signal.SIGKILL)
+
+    wait_for(
+        lambda: len(site.status(name).get("attempts", [])) >= 2,
+        what="a second attempt", seconds=RUN_SECONDS, interval=0.5,
+    )  # fmt: skip
+    wait_for(lambda: processes(site, pods[0])["rank"], what="new ranks", seconds=60)
+    after = processes(site, pods[0])
+    assert site.pods(name)[0]["metadata"]["uid"] == pods[0]["metadata"]["uid"]
+    assert [p.pid for p in after["supervise"]] == [supervisor.pid]
+    assert model_file(supervisor).stat().st_ino == inode
+    assert {p.pid for p in after["rank"]}.isdisjoint(p.pid for p in before["rank"])
+
+    status = site.wait_finished(name)
+    attempts = status["attempts"]
+    assert [a["number"] for a in attempts] == [1, 2]
+    assert attempts[1]["fromStep"] >= EVERY
+    assert attempts[1]["fromStep"] % EVERY == 0
+    assert adapter_hash(site, name, tmp_path) == uninterrupted
+
+
+def test_a_killed_rank_costs_no_pod(site: Site, uninterrupted: str, tmp_path: Path) -> None:
+    name = "rank-killed"
+    site.apply(short(site, name))
+    wait_step(site, name, EVERY + 3)
+    pods = site.pods(name)
+    (rank,) = processes(site, pods[1])["rank"]
+    os.kill(rank.pid, signal.SIGKILL)
+    status = site.wait_finished(name)
+    assert [a["number"] for a in status["attempts"]] == [1, 2]
+    assert status["attempts"][1]["fromStep"] >= EVERY
+    assert survivors(site, name) == {pod["metadata"]["uid"] for pod in pods.values()}
+    assert adapter_hash(site, name, tmp_path) == uninterrupted
+
+
+def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(
+    site: Site, uninterrupted: str, tmp_path: Path
+) -> None:
+    name = "suspended"
+    site.apply(short(site, name))
+    wait_step(site, name, EVERY + 3)
+    site.patch(name, {"suspend": True})
+    wait_for(
+        lambda: site.condition(name, "Suspended")["status"] == "True",
+        what="suspended", seconds=120,
+    )  # fmt: skip
+    assert site.pods(name) == {}
+    assert site.status(name)["display"]["status"] == "Suspended"
+    site.patch(name, {"suspend": False})
+    status = site.wait_finished(name)
+    assert status["attempts"][-1]["fromStep"] >= EVERY
+    assert status["attempts"][0]["reason"] == "Preempted"
+    assert adapter_hash(site, name, tmp_path) == uninterrupted
