@@ -20,6 +20,7 @@ import obstore
 import obstore.exceptions
 from obstore.store import S3Store
 
+from finetune_api.defaults import REGION
 from finetune_api.job import Addressing, Storage
 from finetune_trainer.storage import faults
 from finetune_trainer.storage.backend import CHUNK, Buffer, ObjectInfo
@@ -33,6 +34,8 @@ from finetune_trainer.storage.uris import Location
 T = TypeVar("T")
 PATIENCE_SECONDS = 300.0
 FIRST_PATIENCE_SECONDS = 20.0
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Where boto3 looks as well, for runs on a laptop."""
 PART = 8 << 20
 PARTS_AT_ONCE = 4
 UNREACHED = (failures.EndpointConnectionError, failures.ConnectTimeoutError,
@@ -51,8 +54,10 @@ class S3Backend:
 
     def __init__(self, storage: Storage, credentials: Path | None) -> None:
         self.storage = storage
-        self.endpoint = storage.endpoint or f"https://s3.{storage.region}.amazonaws.com"
         self.session = boto3.Session()
+        self.region = storage.region or self.session.region_name or REGION
+        self.given = storage.endpoint or next(filter(None, map(os.environ.get, ENDPOINTS)), None)
+        self.endpoint = self.given or f"https://s3.{self.region}.amazonaws.com"
         self.source: FileCredentials | ChainCredentials = (
             FileCredentials(credentials) if credentials else ChainCredentials(self.session)
         )
@@ -65,7 +70,7 @@ class S3Backend:
     def virtual(self) -> bool:
         """Whether the bucket is part of the host name."""
         if self.storage.addressing is Addressing.AUTO:
-            return self.storage.endpoint is None
+            return self.given is None
         return self.storage.addressing is Addressing.VIRTUAL
 
     def client(self) -> Any:
@@ -82,8 +87,8 @@ class S3Backend:
                 )
                 client = self.session.client(
                     "s3",
-                    endpoint_url=self.storage.endpoint,
-                    region_name=self.storage.region,
+                    endpoint_url=self.given,
+                    region_name=self.region,
                     aws_access_key_id=keys.key_id,
                     aws_secret_access_key=keys.secret,
                     aws_session_token=keys.token,
@@ -100,12 +105,12 @@ class S3Backend:
                 if bundle := os.environ.get("AWS_CA_BUNDLE"):
                     options["root_certificate"] = Path(bundle).read_bytes()
                 config: dict[str, Any] = {
-                    "region": self.storage.region,
+                    "region": self.region,
                     "virtual_hosted_style_request": self.virtual,
                     "checksum_algorithm": "SHA256",
                 }
-                if self.storage.endpoint:
-                    endpoint = self.storage.endpoint.rstrip("/")
+                if self.given:
+                    endpoint = self.given.rstrip("/")
                     if self.virtual:
                         scheme, _, host = endpoint.partition("://")
                         endpoint = f"{scheme}://{bucket}.{host}"
@@ -129,7 +134,7 @@ class S3Backend:
 
     def where(self, location: Location) -> faults.Where:
         """The place of a call, for its error."""
-        return faults.Where(location.bucket, location.key, self.endpoint, self.storage.region)
+        return faults.Where(location.bucket, location.key, self.endpoint, self.region)
 
     def call(self, location: Location, operation: Callable[[Any], T]) -> T:
         """Run a control call; retry what may pass, say the rest as a sentence."""

@@ -1,0 +1,65 @@
+"""Model, prepared data and cached baseline to the node's disk, before the first epoch."""
+
+import json
+import os
+import shutil
+
+from finetune_api.errors import UserError
+from finetune_api.jobconfig import JobConfig
+from finetune_trainer.config import Places
+from finetune_trainer.gang.agent_client import StorageAgent
+from finetune_trainer.gang.state import RunState
+from finetune_trainer.storage.manifest import MANIFEST
+from finetune_trainer.storage.uris import join, parse
+
+
+async def fetch_inputs(
+    agent: StorageAgent, config: JobConfig, places: Places, state: RunState
+) -> None:
+    """Everything that ranks read; a mounted model (`file://`) is linked, not copied."""
+
+    def progress(moved: int, total: int) -> None:
+        state.sync_bytes = (moved, total)
+
+    if config.fingerprint is None:
+        raise UserError("the job has no prepared data", "run prepare first")
+    output, fingerprint = config.spec.output.uri, config.fingerprint
+    await agent.call(
+        "fetch_folder", uri=join(output, "prepared", fingerprint) + "/",
+        destination=str(places.prepared), progress=progress,
+    )  # fmt: skip
+    plan = places.prepared / "plan.json"
+    if plan.is_file():
+        shutil.copyfile(plan, places.plan)
+    baseline = join(output, "baseline", fingerprint) + "/"
+    if MANIFEST in await agent.call("list", uri=baseline):
+        await agent.call("fetch_folder", uri=baseline, destination=str(places.baseline))
+    model = parse(config.spec.model.uri)
+    if model.scheme == "file":
+        _link_model(model.path, places)
+    else:
+        await agent.call(
+            "fetch_model", uri=config.spec.model.uri, destination=str(places.model),
+            progress=progress,
+        )  # fmt: skip
+
+
+def _link_model(source: "os.PathLike[str]", places: Places) -> None:
+    if not os.path.isdir(source):
+        raise UserError(f"the model folder {source} does not exist", "correct spec.model.uri")
+    if places.model.is_symlink():
+        places.model.unlink()
+    elif places.model.exists():
+        shutil.rmtree(places.model)
+    places.model.symlink_to(source, target_is_directory=True)
+
+
+def plan_facts(places: Places) -> dict[str, object]:
+    """What the manifest of a step says about the plan it was computed with."""
+    try:
+        plan = json.loads(places.plan.read_text())
+    except (OSError, ValueError):
+        return {}
+    plan = plan.get("plan", plan)
+    names = ("strategy", "zeroStage", "globalBatch", "microBatch", "accumulation", "steps")
+    return {name: plan[name] for name in names if name in plan}
