@@ -1,0 +1,99 @@
+"""Losses of ranks and pods: the gang goes on in place, from the last durable step."""
+
+import os
+import signal
+from collections.abc import Callable
+
+from tests.component.gang.gang import GangRun, wait_for
+from tests.component.gang.test_happy import expected_weights
+
+STEPS = {"steps": 24, "every": 4, "seconds": 0.1}
+
+
+def test_a_killed_rank_restarts_the_gang_in_place(s3_gang: Callable[..., GangRun]) -> None:
+    run = s3_gang(pods=2, **STEPS)
+    run.start_all()
+    run.at_step(6, durable=4)
+    before = {index: run.rank_pids(index) for index in (0, 1)}
+    os.kill(before[1][0], signal.SIGKILL)
+    assert run.wait() == 0, run.logs()
+
+    first, second = run.attempts()
+    assert first["class"] == "RankFailed"
+    assert first["message"] == "rank 1 was killed by SIGKILL"
+    assert first["pod"] == "demo-train-1"
+    assert second["class"] == "Completed"
+    assert 4 <= second["fromStep"] <= first["toStep"]
+    assert run.weights() == expected_weights(24)
+    assert all(p.poll() in (None, 0) for p in run.everyone)
+    assert len(run.everyone) == 2  # no supervisor was replaced
+
+
+def test_a_lost_pod_is_awaited_and_the_others_stay(gang: Callable[..., GangRun]) -> None:
+    run = gang(pods=2, **STEPS)
+    run.start_all()
+    run.at_step(6, durable=4)
+    ranks = run.rank_pids(1)
+    run.kill(1)
+    wait_for(lambda: not any(_alive(pid) for pid in ranks), "ranks die with their supervisor", 2)
+    wait_for(lambda: run.progress()["stage"] == "waiting", run.logs)
+    assert run.rank_pids(0) == []
+    assert run.progress()["podsJoined"] == 1
+    run.start(1, fresh=True)
+    assert run.wait() == 0, run.logs()
+
+    first, second = run.attempts()
+    assert (first["class"], second["class"]) == ("PodLost", "Completed")
+    assert second["fromStep"] >= 4
+    assert run.weights() == expected_weights(24)
+
+
+def test_a_new_index_0_carries_on(s3_gang: Callable[..., GangRun]) -> None:
+    run = s3_gang(pods=2, **STEPS)
+    run.start_all()
+    run.at_step(6, durable=4)
+    peer = run.rank_pids(1)
+    run.kill(0)
+    wait_for(lambda: not any(_alive(pid) for pid in peer), "peers stop without index 0", 15)
+    assert run.processes[1].poll() is None
+    run.start(0, fresh=True)
+    assert run.wait() == 0, run.logs()
+
+    first, second = run.attempts()
+    assert (first["class"], first["message"]) == ("PodLost", "index 0 was lost")
+    assert second["fromStep"] >= 4
+    assert run.weights() == expected_weights(24)
+    points = (run.read("report/report.json") or {})["series"]
+    assert [p["step"] for p in points] == list(range(1, 25))  # the curve outlived index 0
+
+
+def test_a_silent_pod_counts_as_lost(gang: Callable[..., GangRun]) -> None:
+    run = gang(pods=2, environment={"FINETUNE_TIMING_LOST_AFTER": "2"}, **STEPS)
+    run.start_all()
+    run.at_step(2)
+    os.kill(run.processes[1].pid, signal.SIGSTOP)
+    wait_for(lambda: run.progress()["stage"] == "waiting", run.logs)
+    os.kill(run.processes[1].pid, signal.SIGCONT)
+    assert run.wait() == 0, run.logs()
+    assert [a["class"] for a in run.attempts()] == ["PodLost", "Completed"]
+
+
+def test_a_hanging_rank_is_named_with_its_stacks(gang: Callable[..., GangRun]) -> None:
+    run = gang(pods=2, environment={"FINETUNE_TIMING_STALL_MINIMUM": "2"}, **STEPS)
+    run.order(1, 6, "hang")
+    run.start_all()
+    assert run.wait() == 0, run.logs()
+    first, second = run.attempts()
+    assert first["class"] == "RankFailed"
+    assert first["message"].startswith("rank 1 stood still for")
+    assert second["fromStep"] == 4
+    log = (run.folder / "pod-1" / "logs" / "a0001-r1.log").read_text()
+    assert "in fault" in log
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
