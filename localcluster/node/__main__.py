@@ -9,7 +9,9 @@ from pathlib import Path
 from localcluster.node.agent import Agent, run_until
 from localcluster.node.api import Api
 from localcluster.node.process_runner import ProcessRunner, kill_below
+from localcluster.node.registration import node_capacity
 from localcluster.node.runner import Runner
+from localcluster.node.scripted import FileScript, ScriptedRunner
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,32 +29,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def capacity(gpus: int, cpu: str, memory: str) -> dict[str, str]:
-    """What a node tells the scheduler; none of it is enforced."""
-    result = {"cpu": cpu, "memory": memory, "pods": "110", "ephemeral-storage": "500Gi"}
-    return result | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
-
-
 async def _run(arguments: argparse.Namespace) -> None:
-    runner: Runner
-    if arguments.script:
-        from localcluster.node.scripted import FileScript, ScriptedRunner
-
-        runner = ScriptedRunner(FileScript(arguments.script))
-    else:
-        runner = ProcessRunner(arguments.images)
+    api = Api(arguments.kubeconfig)
+    script = FileScript(arguments.script) if arguments.script else None
+    runner: Runner = ScriptedRunner(script) if script else ProcessRunner(arguments.images)
     agent = Agent(
         arguments.name,
-        api=Api(arguments.kubeconfig),
+        api=api,
         runner=runner,
         state=arguments.state.resolve(),
-        capacity=capacity(arguments.gpus, arguments.cpu, arguments.memory),
+        capacity=node_capacity(arguments.gpus, arguments.cpu, arguments.memory),
         labels=dict(label.split("=", 1) for label in arguments.label),
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    silence = asyncio.create_task(script.obey_silence(api)) if script else None
     await run_until(agent, stop)
+    if silence:
+        silence.cancel()
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ class Api:
         await self._request("DELETE", path, json=options)
 
     async def follow(self, path: str, **parameters: str) -> AsyncIterator[tuple[str, Any]]:
-        """The list as ``("LISTED", items)``, then every change; again from the list when it is lost."""
+        """First ``("LISTED", items)``, then every change; the list again when that is lost."""
         while True:
             try:
                 listing = await self.get(path, **parameters)

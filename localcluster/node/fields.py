@@ -40,7 +40,7 @@ class Fields:
         }[path]
 
     def resource(self, reference: dict[str, Any], container: str) -> str:
-        """The value of a resourceFieldRef; without a limit the node's capacity, as the kubelet says."""
+        """The value of a resourceFieldRef; without a limit the node's capacity."""
         named = reference.get("containerName", container)
         spec = self.pod["spec"]
         every = [*spec["containers"], *spec.get("initContainers", [])]

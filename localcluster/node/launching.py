@@ -61,7 +61,7 @@ async def launch(
 def _account(mounts: dict[str, str], scratch: Path, server: str, namespace: str) -> dict[str, str]:
     """Clients look for the account's token at a fixed path, which no process has here.
 
-    They look at KUBECONFIG too, so a pod with a token gets a kubeconfig that names the token's file.
+    They look at KUBECONFIG too, so a pod with a token gets a kubeconfig that names its file.
     """
     folder = mounts.get(ACCOUNT_FOLDER)
     if folder is None:

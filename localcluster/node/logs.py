@@ -54,7 +54,8 @@ class LogServer:
         path = _log(pod.folder / "c" / container.name, previous=query.get("previous") == "true")
         if path is None:
             reason = container.waiting[0]
-            text = f'container "{container.name}" in pod "{words["pod"]}" is waiting to start: {reason}'
+            named = f'container "{container.name}" in pod "{words["pod"]}"'
+            text = f"{named} is waiting to start: {reason}"
             return web.Response(status=400, text=text)
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)

@@ -1,8 +1,9 @@
 """Translates what a container would see into what this machine has, in environment and arguments.
 
-Without a mount namespace each volume is a folder of the host, so a path below a mountPath becomes a path below
-that folder. Without DNS the stable name of a pod, `<hostname>.<subdomain>`, becomes its address. Both are also
-found inside lists, URLs, JSON and shell commands; paths that a program builds itself cannot be.
+Without a mount namespace each volume is a folder of the host, so a path below a mountPath becomes a
+path below that folder. Without DNS the stable name of a pod, `<hostname>.<subdomain>`, becomes its
+address. Both are found inside lists, URLs, JSON and shell commands too; paths that a program
+builds itself cannot be.
 """
 
 import re

@@ -105,7 +105,7 @@ class Pod:
         self._tasks = [asyncio.create_task(life, name=self.uid) for life in lives]
 
     def observe(self, pod: dict[str, Any]) -> None:
-        """The object has changed: perhaps it is being deleted, or must go sooner than it was told."""
+        """The object has changed: perhaps the pod must leave, or sooner than it was told."""
         self.pod = pod
         self._volumes_stale.set()
         if "deletionTimestamp" in pod["metadata"]:

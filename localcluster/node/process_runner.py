@@ -1,4 +1,4 @@
-"""Runs containers as processes under a shim, and takes them over again after a restart of the node."""
+"""Runs containers as processes under a shim; takes them over when the node program restarts."""
 
 import asyncio
 import contextlib

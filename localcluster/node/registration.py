@@ -28,6 +28,12 @@ PRESSURES = {
 }
 
 
+def node_capacity(gpus: int, cpu: str, memory: str) -> dict[str, str]:
+    """What a node tells the scheduler; none of it is enforced."""
+    result = {"cpu": cpu, "memory": memory, "pods": "110", "ephemeral-storage": "500Gi"}
+    return result | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
+
+
 class Registration:
     """Says that the node exists, what it has, and again and again that it lives."""
 

@@ -1,9 +1,9 @@
-"""Parent of one container's process; outlives the node program. Standard library only, starts in 20 ms.
+"""Parent of one container's process; outlives the node program. Standard library only.
 
-Reads `launch.json` in its folder, starts the program in a session of its own, says so in `state.json`, and when
-the program has ended kills whatever it left behind and writes `exit.json`. SIGTERM is passed to the program as
-a container runtime passes it to PID 1; SIGUSR1 kills it. Signals are taken synchronously, one after another, so
-no handler can interrupt a write.
+Reads `launch.json` in its folder, starts the program in a session of its own, says so in
+`state.json`, and when the program has ended kills whatever it left behind and writes `exit.json`.
+SIGTERM is passed to the program as a container runtime passes it to PID 1; SIGUSR1 kills it.
+Signals are taken synchronously, one after another, so no handler can interrupt a write.
 """
 
 import ctypes

@@ -68,7 +68,7 @@ def conditions(
 
 
 def container_status(container: Container, uid: str, *, init: bool) -> dict[str, Any]:
-    """One entry of containerStatuses or initContainerStatuses; a completed init container is ready."""
+    """An entry of containerStatuses or initContainerStatuses; a completed init is ready."""
     identity = f"process://{uid}-{container.name}-{container.attempt}"
     known = container.run or container.ended
     completed = container.ended is not None and container.ended.exit_code == 0

@@ -111,8 +111,8 @@ class Volumes:
 def publish(folder: Path, files: Files) -> None:
     """Replace the content of a folder at once, as the kubelet does.
 
-    Files are links through `..data`, a link to a folder of one generation: a reader that opens two files
-    after the switch never sees an old one beside a new one.
+    Files are links through `..data`, a link to a folder of one generation: a reader that opens two
+    files after the switch never sees an old one beside a new one.
     """
     generation = folder / f"..{time.time_ns()}"
     for relative, (content, mode) in files.items():
