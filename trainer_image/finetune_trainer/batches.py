@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 EFFICIENT = 0.85
 """Share of useful tokens in random batches above which rows are not grouped by length."""
+REFERENCE_BATCH = 8
+"""Rows of the random batches that are measured: fixed, or the order would depend on the sharing."""
 MEGABATCHES = 50
 """Global batches that are sorted together: long enough to group, short enough to stay random."""
 
 
-class GlobalBatches(torch.utils.data.Sampler[int]):
+class GlobalBatches:
     """Row numbers of ``steps`` global batches, in the order in which ranks take micro-batches."""
 
     def __init__(
@@ -26,12 +27,11 @@ class GlobalBatches(torch.utils.data.Sampler[int]):
         lengths: NDArray[np.int32],
         *,
         global_batch: int,
-        micro_batch: int,
         steps: int,
         seed: int,
     ) -> None:
         self.lengths, self.global_batch, self.steps, self.seed = lengths, global_batch, steps, seed
-        self.grouped = padding_efficiency(lengths, micro_batch, seed) < EFFICIENT
+        self.grouped = padding_efficiency(lengths, REFERENCE_BATCH, seed) < EFFICIENT
 
     def __len__(self) -> int:
         return self.steps * self.global_batch

@@ -60,7 +60,7 @@ class FineTuneTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(steps)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.order
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
@@ -112,7 +112,7 @@ def train(
 
     steps = StepCallback(plan, len(rows), gang, session.places, session.channel, validate)
     order = GlobalBatches(
-        rows.lengths, global_batch=plan.global_batch, micro_batch=plan.micro_batch,
+        rows.lengths, global_batch=plan.global_batch,
         steps=plan.steps, seed=spec.training.seed,
     )  # fmt: skip
     if gang.is_local_main:

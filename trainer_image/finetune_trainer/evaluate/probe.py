@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from finetune_trainer.distributed import Gang
 from finetune_trainer.evaluate.forward import Rows, forward
 
-STRENGTHS = (0.01, 0.1, 1.0)
+STRENGTHS = (1e-4, 1e-3, 0.01, 0.1, 1.0)
 """Inverse L2 strengths that are tried; the validation rows choose."""
+SCALE_FLOOR = 0.25
+"""Least scale of a feature, as a share of the median."""
 MAX_ROWS = 20_000
 """Training rows that a probe is fitted on at most; more change little and cost minutes."""
 
@@ -88,7 +90,8 @@ def fit(
     wide = train.astype(np.float64)
     mean = wide.mean(axis=0) if intercept else np.zeros(wide.shape[1])
     scale = wide.std(axis=0)
-    scale[scale < 1e-6] = 1.0
+    # A feature that hardly varies must not be blown up: its weight would be huge in the head.
+    scale = np.maximum(scale, SCALE_FLOOR * np.median(scale)) + 1e-12
     scaled = (wide - mean) / scale
     best: tuple[float, Probe] | None = None
     for strength in STRENGTHS:

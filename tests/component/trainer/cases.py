@@ -1,0 +1,189 @@
+"""What forked processes do in these tests, and the tiny model and dataset they do it with."""
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+WORDS = ("red green blue dog cat bird sun moon star car bike train sea hill lake tree rock").split()  # noqa: SIM905
+CLASSES = {"animal": "dog cat bird", "sky": "sun moon star", "way": "car bike train"}
+
+
+def write_rows(path: Path, count: int = 90, seed: int = 1) -> None:
+    """Rows whose class shows in one to three words among noise; lengths differ."""
+    rng = random.Random(seed)
+    names = list(CLASSES)
+    with path.open("w") as file:
+        for number in range(count):
+            label = names[number % 3]
+            words = rng.choices(WORDS, k=rng.randint(2, 12))
+            words += rng.choices(CLASSES[label].split(), k=rng.randint(1, 3))
+            rng.shuffle(words)
+            file.write(json.dumps({"text": f"{' '.join(words)} n{number}", "label": label}) + "\n")
+
+
+def make_model(folder: str, seed: int = 0) -> None:
+    """A BERT of two layers with a word-level tokenizer; no classification head in its weights."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
+    core = Tokenizer(models.WordLevel({t: n for n, t in enumerate(tokens)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
+        sep_token="[SEP]", model_max_length=64,
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64, pad_token_id=0,
+        initializer_range=0.3,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+
+
+def prepare() -> int:
+    """The prepare pod."""
+    from finetune_trainer.prepare import main
+
+    return main()
+
+
+def run_rank(events: str, trouble: dict[str, Any] | None = None) -> int:
+    """One rank, its events in a file. ``trouble`` disturbs it at a step: touches a control file
+    of this rank's pod, or makes the loss NaN."""
+    from finetune_trainer import rank
+    from finetune_trainer.telemetry.channel import Channel
+
+    fd = os.open(events, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    os.environ["FINETUNE_EVENTS_FD"] = str(fd)
+    if trouble:
+        told = Channel.heartbeat
+
+        def heartbeat(self: Channel, step: int) -> None:
+            told(self, step)
+            if step == trouble["step"] and not Path(trouble["done"]).exists():
+                Path(trouble["done"]).touch()
+                Path(trouble["touch"]).write_text(trouble.get("content", ""))
+
+        if "touch" in trouble:
+            Channel.heartbeat = heartbeat
+        if "nan_at" in trouble:
+            _poison(trouble["nan_at"])
+    return rank.main(os.environ)
+
+
+def _poison(step: int) -> None:
+    """The loss of one optimizer step becomes NaN."""
+    from finetune_trainer.tasks.text_classification import TextClassification
+
+    honest, calls = TextClassification.loss, []
+
+    def loss(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return honest(*args, **kwargs) * (float("nan") if len(calls) == step else 1.0)
+
+    TextClassification.loss = staticmethod(loss)
+
+
+def run_watched(events: str, watched: str) -> int:
+    """A rank that leaves, beside its results, what each weight was before and after training."""
+    import hashlib
+
+    from finetune_trainer import stages, train
+
+    seen: dict[str, Any] = {}
+
+    def digest(weight: Any) -> str:
+        return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()
+
+    step, finish = train.FineTuneTrainer.training_step, stages.export_result
+
+    def training_step(self: Any, model: Any, inputs: Any, items: Any = None) -> Any:
+        first = "before" not in seen
+        if first:
+            seen["before"] = {n: digest(w) for n, w in self.model.named_parameters()}
+        loss = step(self, model, inputs, items)
+        if first and not self.is_deepspeed_enabled:
+            seen["gradients"] = {
+                n: None if w.grad is None else float(w.grad.abs().sum())
+                for n, w in self.model.named_parameters()
+            }
+        return loss
+
+    def export_result(session: Any, model: Any, *rest: Any) -> None:
+        seen["after"] = {n: digest(w) for n, w in model.named_parameters()}
+        seen["trainable"] = [n for n, w in model.named_parameters() if w.requires_grad]
+        Path(watched).write_text(json.dumps(seen))
+        finish(session, model, *rest)
+
+    train.FineTuneTrainer.training_step = training_step
+    stages.export_result = export_result
+    return run_rank(events)
+
+
+def load_adapter(base: str, adapter: str, prepared: str) -> list[list[float]]:
+    """Plain PEFT, nothing of ours: logits of the test rows, one by one, without padding."""
+    import datasets
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.from_pretrained(adapter)
+    model = AutoModelForSequenceClassification.from_pretrained(base, config=config)
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    rows = datasets.load_from_disk(f"{prepared}/test")
+    with torch.no_grad():
+        return [model(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]
+
+
+def load_full(model: str, prepared: str) -> list[list[float]]:
+    """The same with the whole model."""
+    import datasets
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    loaded = AutoModelForSequenceClassification.from_pretrained(model).eval()
+    rows = datasets.load_from_disk(f"{prepared}/test")
+    with torch.no_grad():
+        return [loaded(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]
+
+
+def probe_against_head() -> dict[str, Any]:
+    """Scores of the probe on features, and of the model whose head is the probe."""
+    from finetune_api.progress import Plan
+    from finetune_trainer import stages
+    from finetune_trainer.config import Places, load_config
+    from finetune_trainer.distributed import Gang
+    from finetune_trainer.evaluate import probe
+    from finetune_trainer.evaluate.forward import forward, logits
+    from finetune_trainer.model import checks
+    from finetune_trainer.rank import read_parts
+    from finetune_trainer.tasks.text_classification import Collator, TextClassification
+    from finetune_trainer.telemetry.channel import Channel
+    from finetune_trainer.train import Session
+
+    job, places = load_config(), Places.from_env()
+    plan = Plan.model_validate(json.loads(places.plan.read_text()))
+    gang = Gang.join(job.device, deepspeed=False, environ=os.environ)
+    session = Session(job, plan, places, gang, Channel(None))
+    labels = json.loads((places.prepared / "labels.json").read_text())
+    tokenizer = checks.read_tokenizer(places.model, "")
+    parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
+    found = TextClassification.load(job, places, tokenizer, labels, seed=1)
+    made, _ = stages.baseline(session, found, parts)
+    beat = {"beat": lambda: None}
+    view, _ = probe.features(found.model, found.head, parts["test"], gang, **beat)
+    probe.into_head(found.model, found.head, made)
+    scores = forward(found.model, parts["test"], gang, logits, **beat)
+    return {
+        "probe": made.scores(view).tolist(), "model": scores.tolist(),
+        "fresh": found.fresh, "head": found.head,
+    }  # fmt: skip

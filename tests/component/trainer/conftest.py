@@ -1,0 +1,202 @@
+"""A bench for ranks: a tiny model, a prepared dataset, runs with one folder a pod."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_api.job import FineTuneJob
+from finetune_api.jobconfig import JobConfig, build
+from finetune_api.progress import Plan
+
+
+def _load(name: str, path: Path) -> Any:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+HERE = Path(__file__).parent
+forkserver = _load("trainer_forkserver", HERE.parent / "forkserver.py")
+cases = _load("trainer_cases", HERE / "cases.py")
+GLOBAL_BATCH = 8
+
+
+@dataclass
+class Run:
+    """A finished run: exit code and output by rank, and its folders."""
+
+    outcomes: list[Any]
+    folders: list[Path]
+
+    @property
+    def codes(self) -> list[int]:
+        return [outcome.code for outcome in self.outcomes]
+
+    @property
+    def output(self) -> str:
+        return "\n".join(outcome.output[-3000:] for outcome in self.outcomes)
+
+    def events(self, kind: str, rank: int = 0) -> list[dict[str, Any]]:
+        lines = (self.folders[rank] / "events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["type"] == kind]
+
+    def curve(self, name: str = "loss") -> dict[int, float]:
+        return {e["step"]: e["values"][name] for e in self.events("metrics")}
+
+    def digest(self, name: str) -> str:
+        """Hash of the exported weights."""
+        files = sorted((self.folders[0] / "output" / name).glob("*.safetensors"))
+        assert files, self.output
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+class Bench:
+    """Prepares once, runs ranks in any arrangement."""
+
+    def __init__(self, server: Any, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.model, self.rows = folder / "model", folder / "rows.jsonl"
+        self.count = 0
+
+    def job(self, method: dict[str, Any], ranks: int = 1, **spec: Any) -> JobConfig:
+        self.count += 1
+        training = {"globalBatchSize": GLOBAL_BATCH, "maxSteps": 6, "seed": 7, "dropout": 0.0,
+                    "learningRate": 1e-3}  # fmt: skip
+        manifest = {
+            "metadata": {"name": "tiny"},
+            "spec": {
+                "task": "TextClassification",
+                "model": {"uri": f"file://{self.model}/"},
+                "dataset": {"train": {"uri": f"file://{self.rows}"}, "test": {"fraction": 0.2}}
+                | spec.pop("dataset", {}),
+                "method": method,
+                "training": training | spec.pop("training", {}),
+                "resources": {"nodes": ranks, "gpusPerNode": 0},
+                "output": {"uri": f"file://{self.folder}/out-{self.count}/"},
+            }
+            | spec,
+        }
+        return build(FineTuneJob.from_manifest(manifest))
+
+    def prepare(self, job: JobConfig) -> tuple[Any, dict[str, Any]]:
+        """Outcome of the prepare pod and its termination message."""
+        message = self.folder / f"message-{self.count}"
+        env = {"FINETUNE_JOB": job.to_env(), "FINETUNE_TERMINATION_LOG": str(message),
+               "FINETUNE_WORKDIR": str(self.folder / f"prepare-{self.count}")}  # fmt: skip
+        (outcome,) = self.server.call(cases.prepare, [forkserver.Child(env)])
+        return outcome, json.loads(message.read_text())
+
+    def run(
+        self,
+        method: dict[str, Any],
+        *,
+        ranks: int = 1,
+        micro: int = GLOBAL_BATCH,
+        zero: int = 0,
+        training: dict[str, Any] | None = None,
+        resume: "Run | None" = None,
+        function: Any = cases.run_rank,
+        plan: dict[str, Any] | None = None,
+        arguments: Any = None,
+    ) -> Run:
+        """Run a gang, one pod a rank, every pod with a disk of its own."""
+        job = self.job(method, ranks, training=training or {})
+        outcome, message = self.prepare(job)
+        assert outcome.code == 0, outcome.output
+        made = Plan.model_validate(message["plan"]).model_copy(
+            update={"micro_batch": micro, "accumulation": GLOBAL_BATCH // ranks // micro,
+                    "strategy": "DeepSpeed" if zero else "DDP", "zero_stage": zero} | (plan or {})
+        )  # fmt: skip
+        fingerprint = message["prepared"]["fingerprint"]
+        job = job.model_copy(update={"fingerprint": fingerprint})
+        prepared = Path(job.spec.output.uri.removeprefix("file://")) / "prepared" / fingerprint
+        folders = [self.folder / f"run-{self.count}" / f"pod-{rank}" for rank in range(ranks)]
+        children = []
+        for rank, folder in enumerate(folders):
+            for name in ("checkpoints", "control", "output"):
+                (folder / name).mkdir(parents=True)
+            (folder / "model").symlink_to(self.model)
+            (folder / "prepared").symlink_to(prepared)
+            (folder / "plan.json").write_text(json.dumps(made.to_wire()))
+            env = self._env(job, rank, ranks, folder)
+            if resume is not None:
+                env["FINETUNE_RESUME"] = str(self._fetch(resume, rank, folder))
+            extra = arguments(rank, folder) if arguments else {}
+            child = {"events": str(folder / "events.jsonl"), **extra}
+            children.append(
+                forkserver.Child(env, child if function is not cases.probe_against_head else {})
+            )
+        port = _free_port()
+        for child in children:
+            child.env["MASTER_PORT"] = port
+        return Run(self.server.call(function, children), folders)
+
+    def _env(self, job: JobConfig, rank: int, ranks: int, folder: Path) -> dict[str, str]:
+        return {
+            "FINETUNE_JOB": job.to_env(), "FINETUNE_WORKDIR": str(folder), "RANK": str(rank),
+            "WORLD_SIZE": str(ranks), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
+            "LOCAL_SIZE": "1", "CROSS_RANK": str(rank), "CROSS_SIZE": str(ranks),
+            "MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "HOME": str(folder),
+            "FINETUNE_POD_INDEX": str(rank),
+        }  # fmt: skip
+
+    def _fetch(self, earlier: Run, rank: int, folder: Path) -> Path:
+        """What a supervisor does: rank 0's files and the rank's own, from the newest step."""
+        newest = sorted((earlier.folders[0] / "checkpoints").iterdir())[-1]
+        target = folder / "resume" / newest.name
+        for pod in {0, rank}:
+            source = earlier.folders[pod] / "checkpoints" / newest.name
+            shutil.copytree(
+                source, target, dirs_exist_ok=True,
+                ignore=lambda _, names: [n for n in names if _of_another_rank(n, rank)],
+            )  # fmt: skip
+        return target
+
+
+def _of_another_rank(name: str, rank: int) -> bool:
+    for prefix in ("rng_state_", "zero_pp_rank_"):
+        if name.startswith(prefix):
+            return not name.removeprefix(prefix).startswith((f"{rank}.", f"{rank}_"))
+    return False
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made = forkserver.ForkServer(tmp_path_factory.mktemp("forkserver"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def bench(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    bench = Bench(server, tmp_path_factory.mktemp("bench"))
+    cases.write_rows(bench.rows)
+    (made,) = server.call(cases.make_model, [forkserver.Child({}, {"folder": str(bench.model)})])
+    assert made.code == 0, made.output
+    return bench
+
+
+@pytest.fixture(scope="session", name="cases")
+def _cases() -> Any:
+    return cases
+
+
+@pytest.fixture(scope="session", name="forkserver")
+def _forkserver() -> Any:
+    return forkserver

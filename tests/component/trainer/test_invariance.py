@@ -1,0 +1,37 @@
+"""Loss and gradients depend on the global batch alone, not on how ranks share it."""
+
+import pytest
+
+LORA = {"lora": {"rank": 4}}
+FULL = {"full": {}}
+SHARED = [
+    (1, 4, 0), (2, 4, 0), (2, 2, 0), (1, 4, 2), (2, 4, 2), (2, 1, 2),
+]  # fmt: skip
+"""ranks, micro-batch, ZeRO stage; accumulation fills the global batch of 8."""
+
+
+@pytest.fixture(scope="module", params=[FULL, LORA], ids=["full", "lora"])
+def method(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def reference(bench, method):
+    run = bench.run(method, ranks=1, micro=8)
+    assert run.codes == [0], run.output
+    return run
+
+
+@pytest.mark.parametrize(("ranks", "micro", "zero"), SHARED, ids=lambda value: str(value))
+def test_same_curves(bench, method, reference, ranks, micro, zero):
+    run = bench.run(method, ranks=ranks, micro=micro, zero=zero)
+    assert run.codes == [0] * ranks, run.output
+    for name in ("loss", "grad_norm", "eval_loss"):
+        pairs = [
+            (event["values"].get(name), other["values"].get(name))
+            for event, other in zip(run.events("metrics"), reference.events("metrics"), strict=True)
+        ]
+        for ours, theirs in pairs:
+            assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6), name
+    assert len(run.curve()) == 6
+    assert len(set(run.curve().values())) > 3

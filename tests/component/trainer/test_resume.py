@@ -1,0 +1,89 @@
+"""A stopped and resumed run ends with exactly the weights of one that was never stopped."""
+
+import pytest
+
+SETTINGS = [
+    ("full", {"full": {}}, 0),
+    ("full", {"full": {}}, 2),
+    ("lora", {"lora": {"rank": 4, "dropout": 0.1}}, 0),
+    ("lora", {"lora": {"rank": 4, "dropout": 0.1}}, 2),
+]
+TRAINING = {"maxSteps": 14, "dropout": 0.2}
+PLAN = {"checkpoint_every": 5}
+
+
+def at_step(step, control, content=""):
+    """Arguments of ranks: the last pod alone gets a request when it has done ``step``."""
+
+    def arguments(rank, folder):
+        if rank != 1:
+            return {}
+        request = folder / "control" / control
+        done = folder / "done"
+        return {"trouble": {"step": step, "touch": str(request), "done": str(done),
+                            "content": content}}  # fmt: skip
+
+    return arguments
+
+
+@pytest.mark.parametrize(("name", "method", "zero"), SETTINGS, ids=lambda v: str(v))
+def test_bit_identical(bench, name, method, zero):
+    shape = {"ranks": 2, "micro": 2, "zero": zero, "training": TRAINING, "plan": PLAN}
+    whole = bench.run(method, **shape)
+    assert whole.codes == [0, 0], whole.output
+    stopped = bench.run(method, **shape, arguments=at_step(6, "stop"))
+    assert stopped.codes == [50, 50], stopped.output
+    assert [e["step"] for rank in (0, 1) for e in stopped.events("preempted", rank)] == [7, 7]
+    for rank in (0, 1):
+        assert [e["step"] for e in stopped.events("checkpoint", rank)] == [5, 7]
+    resumed = bench.run(method, **shape, resume=stopped)
+    assert resumed.codes == [0, 0], resumed.output
+    assert list(resumed.curve()) == list(range(8, 15))
+    for value in ("loss", "grad_norm", "learning_rate"):
+        expected = {s: v for s, v in whole.curve(value).items() if s > 7}
+        assert resumed.curve(value) == expected
+    exported = "model" if name == "full" else "adapter"
+    assert resumed.digest(exported) == whole.digest(exported)
+    other = bench.run(method, **shape | {"training": TRAINING | {"seed": 8}})
+    assert other.digest(exported) != whole.digest(exported)
+
+
+@pytest.mark.parametrize("zero", [0, 2])
+def test_resume_from_the_last_step_only_evaluates(bench, zero):
+    method = {"lora": {"rank": 4}}
+    shape = {"ranks": 2, "micro": 4, "zero": zero, "training": {"maxSteps": 4}}
+    whole = bench.run(method, **shape)
+    again = bench.run(method, **shape, resume=whole)
+    assert again.codes == [0, 0], again.output
+    assert again.curve() == {}
+    assert again.digest("adapter") == whole.digest("adapter")
+    assert again.events("evaluation") == whole.events("evaluation")
+
+
+def test_save_on_demand_is_obeyed_once(bench):
+    run = bench.run(
+        {"lora": {"rank": 4}}, ranks=2, micro=4, plan={"checkpoint_every": 6},
+        arguments=at_step(1, "save", "request-1"),
+    )  # fmt: skip
+    assert run.codes == [0, 0], run.output
+    assert [e["step"] for e in run.events("checkpoint")] == [2, 6]
+    assert [e["step"] for e in run.events("checkpoint", 1)] == [2, 6]
+
+
+def test_stop_before_training_leaves_free(bench):
+    run = bench.run({"lora": {"rank": 4}}, ranks=2, micro=4, arguments=at_step(0, "stop"))
+    assert run.codes == [50, 50], run.output
+    assert run.events("checkpoint") == []
+
+
+def test_loss_that_is_no_number_ends_the_run_unsaved(bench):
+    run = bench.run(
+        {"full": {}}, ranks=2, micro=4, plan={"checkpoint_every": 2},
+        arguments=lambda rank, folder: {"trouble": {"nan_at": 4}},
+    )  # fmt: skip
+    assert run.codes == [43, 43], run.output
+    assert [e["step"] for e in run.events("checkpoint")] == [2]
+    (failed,) = run.events("failed")
+    assert failed["class"] == "NonFinite"
+    assert "step 4" in failed["message"]
+    assert run.events("metrics")[-1]["values"]["loss"] == "nan"
