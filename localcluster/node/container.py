@@ -86,7 +86,6 @@ class Container:
             self.run.kill()
 
     async def _live(self) -> None:
-        await self._take_over()
         while True:
             if self.run is None and self.ended is None:
                 await self._begin()
@@ -118,23 +117,27 @@ class Container:
         self._changed()
         await asyncio.sleep(delay)
 
-    async def _take_over(self) -> None:
-        """Find the runs that an earlier node program has started."""
-        attempts = sorted(int(path.name) for path in self._folder.glob("[0-9]*"))
-        if attempts:
-            self.attempt = attempts[-1]
-            self.run = await self._runner.find(self._folder / str(self.attempt))
-            if self.attempt:
-                before = await self._runner.find(self._folder / str(self.attempt - 1))
-                self.previous = await before.wait() if before else None
-            return
+    async def take_over(self) -> None:
+        """Find the runs that an earlier node program has started; before anything is reported."""
         status = self._pod().get("status", {})
-        for known in [
-            *status.get("containerStatuses", []),
-            *status.get("initContainerStatuses", []),
-        ]:
-            if known["name"] == self.name and "waiting" not in known["state"]:
+        every = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
+        known = next((entry for entry in every if entry["name"] == self.name), {"state": {}})
+        attempts = sorted(int(path.name) for path in self._folder.glob("[0-9]*"))
+        if not attempts:
+            if {"running", "terminated"} & known["state"].keys():
                 self.ended = dataclasses.replace(LOST, finished_at=time.time())
+            return
+        self.attempt = attempts[-1]
+        if self.attempt:
+            before = await self._runner.find(self._folder / str(self.attempt - 1))
+            self.previous = await before.wait() if before else None
+        run = await self._runner.find(self._folder / str(self.attempt))
+        if run is not None and run.over:
+            self.ended = self._told(await run.wait())
+        elif run is not None:
+            self.run, self.ready = run, known.get("ready", False)
+            if known.get("started"):
+                self.has_started.set()
 
     async def _begin(self) -> None:
         """Start it as soon as its image and all it names are there."""
@@ -188,6 +191,9 @@ class Container:
         finally:
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
+        return self._told(ended)
+
+    def _told(self, ended: Ended) -> Ended:
         return dataclasses.replace(ended, message=self._message(ended))
 
     def _message(self, ended: Ended) -> str:

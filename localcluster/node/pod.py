@@ -18,6 +18,7 @@ from localcluster.node.events import Recorder, now
 from localcluster.node.fields import Fields
 from localcluster.node.network import pod_address
 from localcluster.node.probes import Prober
+from localcluster.node.reporting import Reporter
 from localcluster.node.runner import Image, Launch, Runner
 from localcluster.node.volumes import Volumes
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 STOP_POLL_SECONDS = 0.2
 VOLUME_RETRY_SECONDS = 2.0
 TOKEN_CHECK_SECONDS = 60.0
-REPORT_RETRY_SECONDS = 1.0
 DEADLINE = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -55,20 +55,16 @@ class Pod:
         self._node, self._host, self._capacity = node, host, capacity
         self._volumes = Volumes(api, folder / "v")
         self._sources = Sources(api, pod["metadata"]["namespace"])
-        self._initialized = self._sandbox = self._finished = False
         self._verdict: tuple[str, str] | None = None
         self._stop_by = 0.0
         self._leaving = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._reporter = Reporter(api, pod, self._status)
         self._volumes_stale = asyncio.Event()
-        self._conditions = status.Conditions(
-            {
-                condition["type"]: (condition["status"], condition.get("lastTransitionTime", now()))
-                for condition in pod.get("status", {}).get("conditions", [])
-            }
-        )
-        self._sent: dict[str, Any] | None = None
-        self._reporting = asyncio.Lock()
+        self._conditions = status.Conditions.known(pod)
+        self._initialized = self._conditions.holds("Initialized")
+        self._sandbox = self._conditions.holds("PodReadyToStartContainers")
+        self._finished = False
+        self._started_at: str = pod.get("status", {}).get("startTime") or now()
         self._tasks: list[asyncio.Task[None]] = []
         spec = pod["spec"]
         self.inits = [self._container(c, session) for c in spec.get("initContainers", [])]
@@ -88,7 +84,7 @@ class Pod:
             pod=lambda: self.pod,
             launch=self._launch,
             say=lambda *words, **options: self._recorder.say(self.pod, *words, **options),
-            changed=self._changed.set,
+            changed=self._reporter.changed.set,
         )
 
     @property
@@ -99,10 +95,7 @@ class Pod:
     def begin(self) -> None:
         """Let it live; what an earlier node program has begun is taken over."""
         self.observe(self.pod)
-        lives = [self._live()]
-        if self.pod.get("status", {}).get("phase") not in status.TERMINAL:
-            lives += [self._report_changes(), self._keep_volumes_current()]
-        self._tasks = [asyncio.create_task(life, name=self.uid) for life in lives]
+        self._tasks = [asyncio.create_task(self._live(), name=self.uid)]
 
     def observe(self, pod: dict[str, Any]) -> None:
         """The object has changed: perhaps the pod must leave, or sooner than it was told."""
@@ -123,30 +116,29 @@ class Pod:
 
     async def vanish(self) -> None:
         """The object is gone: end what still runs, remove the folder."""
-        everything = [*self._tasks, *(c.task for c in [*self.inits, *self.mains] if c.task)]
         for container in [*self.inits, *self.mains]:
             container.kill()
-        for task in everything:
-            task.cancel()
-        await asyncio.gather(*everything, return_exceptions=True)
+        await self.abandon()
         await asyncio.to_thread(self._runner.clear, self.folder)
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         self._recorder.forget(self.pod)
 
     async def abandon(self) -> None:
         """The node program ends: containers stay, nothing is reported any more."""
-        everything = [*self._tasks, *(c.task for c in [*self.inits, *self.mains] if c.task)]
-        for task in everything:
+        tasks = [*self._tasks, *(c.task for c in [*self.inits, *self.mains] if c.task)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*everything, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _live(self) -> None:
         if self.pod.get("status", {}).get("phase") not in status.TERMINAL:
+            await asyncio.gather(*(c.take_over() for c in [*self.inits, *self.mains]))
+            for task in (self._reporter.run(), self._keep_volumes_current()):
+                self._tasks.append(asyncio.create_task(task, name=self.uid))
             await self._work()
-            while not await self._report():
-                await asyncio.sleep(REPORT_RETRY_SECONDS)
+            await self._reporter.flush()
         await self._leaving.wait()
-        await self._say_farewell()
+        await self._reporter.say_farewell()
 
     async def _work(self) -> None:
         """Run until everything has ended, the pod must leave, or its time is over."""
@@ -176,7 +168,7 @@ class Pod:
     async def _run(self) -> None:
         await self._fill_volumes()
         self._sandbox = True
-        self._changed.set()
+        self._reporter.changed.set()
         for container in self.inits:
             container.start()
             if status.is_sidecar(container.spec):
@@ -188,7 +180,7 @@ class Pod:
         self._initialized = True
         for container in self.mains:
             container.start()
-        self._changed.set()
+        self._reporter.changed.set()
         await asyncio.wait({container.task for container in self.mains})
 
     async def _fill_volumes(self) -> None:
@@ -203,7 +195,7 @@ class Pod:
                 self._recorder.say(self.pod, "FailedMount", str(error), warning=True)
                 for container in self.inits or self.mains:
                     container.waiting = ("ContainerCreating", "")
-                self._changed.set()
+                self._reporter.changed.set()
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 log.warning("volumes of %s: %s", self.pod["metadata"]["name"], error)
             try:
@@ -256,53 +248,6 @@ class Pod:
         except (ApiError, aiohttp.ClientError, TimeoutError) as error:
             raise ConfigError(str(error)) from error
 
-    async def _report_changes(self) -> None:
-        while not self._finished:
-            await self._changed.wait()
-            self._changed.clear()
-            if not await self._report():
-                self._changed.set()
-                await asyncio.sleep(REPORT_RETRY_SECONDS)
-
-    async def _report(self) -> bool:
-        """Send the status if it differs from what was sent; false when that must be tried again."""
-        async with self._reporting:
-            current = self._status()
-            if current == self._sent:
-                return True
-            metadata = self.pod["metadata"]
-            try:
-                await self._api.patch(
-                    f"{self._path}/status", {"metadata": {"uid": self.uid}, "status": current}
-                )
-            except ApiError as error:
-                if error.code not in (404, 409):  # otherwise the object is gone, or another by now
-                    log.warning("status of %s: %s", metadata["name"], error)
-                    return False
-            except (aiohttp.ClientError, TimeoutError) as error:
-                log.warning("status of %s: %s", metadata["name"], error)
-                return False
-            self._sent = current
-            return True
-
-    async def _say_farewell(self) -> None:
-        """Remove the object, once, after its final status is out."""
-        while True:
-            try:
-                return await self._api.delete(self._path, grace_seconds=0, uid=self.uid)
-            except ApiError as error:
-                if error.code in (404, 409):
-                    return None
-                log.warning("deletion of %s: %s", self._path, error)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                log.warning("deletion of %s: %s", self._path, error)
-            await asyncio.sleep(REPORT_RETRY_SECONDS)
-
-    @property
-    def _path(self) -> str:
-        metadata = self.pod["metadata"]
-        return f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-
     def _status(self) -> dict[str, Any]:
         doomed = self._verdict is not None
         state = {"initialized": self._initialized, "finished": self._finished, "doomed": doomed}
@@ -317,7 +262,6 @@ class Pod:
             condition = self._conditions.set("DisruptionTarget", True, now(), ended.disruption)
             conditions.append({**condition, "message": message})
         address = pod_address(self.pod)
-        started = self.pod.get("status", {}).get("startTime") or (self._sent or {}).get("startTime")
         document: dict[str, Any] = {
             "phase": phase,
             "conditions": conditions,
@@ -325,7 +269,7 @@ class Pod:
             "hostIPs": [{"ip": self._host}],
             "podIP": address,
             "podIPs": [{"ip": address}],
-            "startTime": started or now(),
+            "startTime": self._started_at,
             "containerStatuses": [
                 status.container_status(c, self.uid, init=False) for c in self.mains
             ],

@@ -31,6 +31,11 @@ class ProcessRun:
         self._shim = _open(state["pid"], state["start"])
         self._ended: asyncio.Task[Ended] | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether its shim has ended."""
+        return self._shim is None
+
     def terminate(self) -> None:
         """SIGTERM to the program."""
         self._signal(signal.SIGTERM)

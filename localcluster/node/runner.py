@@ -53,6 +53,10 @@ class Run(Protocol):
 
     started_at: float
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, so that waiting for it takes no time."""
+
     def terminate(self) -> None:
         """Ask it to end, as SIGTERM to PID 1."""
 

@@ -1,7 +1,7 @@
 """A runner that plays containers: a script says how each ends, nothing is executed.
 
 For tests of what a controller does when pods fail, hang, are disrupted, or when a node falls
-silent. The rest of the node is the real one, so the status is what a real container would have left.
+silent. The rest of the node is the real one, so the status is what a container would have left.
 """
 
 import asyncio

@@ -17,6 +17,16 @@ class Conditions:
 
     since: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    @classmethod
+    def known(cls, pod: dict[str, Any]) -> "Conditions":
+        """What an earlier node program has reported."""
+        found = pod.get("status", {}).get("conditions", [])
+        return cls({c["type"]: (c["status"], c.get("lastTransitionTime", "")) for c in found})
+
+    def holds(self, kind: str) -> bool:
+        """Whether a condition is true."""
+        return self.since.get(kind, ("", ""))[0] == "True"
+
     def set(self, kind: str, value: bool, now: str, reason: str = "") -> dict[str, str]:
         """A condition; its transition time changes only with its value."""
         text = "True" if value else "False"
