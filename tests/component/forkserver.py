@@ -5,6 +5,7 @@ threads and no process groups, so its children are as good as new processes.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import pickle
@@ -98,6 +99,7 @@ def serve(address: str) -> None:
     """The server's side: import, then fork for every call."""
     for name in IMPORTS:
         importlib.import_module(name)
+    _warm()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(8)
@@ -107,6 +109,16 @@ def serve(address: str) -> None:
             request = pickle.load(stream)
             pickle.dump(_run(request), stream)
             stream.flush()
+
+
+def _warm() -> None:
+    """Fill caches that every child would fill: patterns of weight names, DeepSpeed's optimizers."""
+    from finetune_trainer.distributed import without_compiler, without_inductor
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("bert")
+    without_compiler()
+    without_inductor()
 
 
 def _run(request: dict[str, Any]) -> list[tuple[int, Any, str]]:

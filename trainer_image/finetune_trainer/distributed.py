@@ -128,11 +128,30 @@ def without_compiler() -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
+def without_inductor() -> None:
+    """Import DeepSpeed's Muon optimizer without compiling it.
+
+    ZeRO imports it to compare types; its decorators pull in all of torch's compiler, seconds of
+    each rank's start and a hundred megabytes, for an optimizer that is never used here.
+    """
+    compiler = torch.compile
+    torch.compile = _uncompiled
+    try:
+        import deepspeed.runtime.zero.muon.original_muon  # noqa: F401
+    finally:
+        torch.compile = compiler
+
+
+def _uncompiled(function: Any = None, **_: Any) -> Any:
+    return function if function is not None else _uncompiled
+
+
 def _init_deepspeed(backend: str) -> None:
     if backend == "gloo":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed
 
+    without_inductor()
     if backend == "gloo":
         without_compiler()
     deepspeed.init_distributed(dist_backend=backend, timeout=COLLECTIVE_TIMEOUT, verbose=False)

@@ -89,7 +89,7 @@ class GangRun:
         self.store: ObjectStore = open_store(job.spec.storage)
         prepared = folder / "prepared-source"
         prepared.mkdir()
-        (prepared / "plan.json").write_text(json.dumps({"strategy": "DDP", "steps": 12}))
+        self.store.write_json(f"{output}plan-1.json", {"strategy": "DDP", "steps": 12})
         (prepared / "rows.txt").write_text("rows")
         upload_folder(self.store, prepared, f"{output}prepared/{FINGERPRINT}/")
         self._saved = saved

@@ -63,19 +63,38 @@ def compare(truth: Classes, base: Classes, tuned: Classes, *, seed: int) -> Comp
 def _interval(
     metric: Metric, truth: Classes, base: Classes, tuned: Classes, seed: int
 ) -> tuple[float, float]:
-    """Percentile interval over rows drawn with replacement, base and tuned on the same draw."""
+    """Percentile interval over rows drawn with replacement, base and tuned on the same draw.
+
+    Thousands of draws go through ``quick``, which gives what scikit-learn gives on one draw.
+    """
     from scipy.stats import bootstrap
 
+    quick = QUICK[metric]
     if len(truth) < 2:
         difference = metric(truth, tuned) - metric(truth, base)
         return difference, difference
 
     def difference_of(rows: NDArray[np.int64]) -> float:
         drawn = truth[rows]
-        return metric(drawn, tuned[rows]) - metric(drawn, base[rows])
+        return quick(drawn, tuned[rows]) - quick(drawn, base[rows])
 
     interval = bootstrap(
         (np.arange(len(truth)),), difference_of, n_resamples=RESAMPLES, vectorized=False,
         confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(interval.low), float(interval.high)
+
+
+def quick_macro_f1(truth: Classes, predicted: Classes) -> float:
+    """``macro_f1`` from three counts a class, a hundred times faster.
+
+    Classes that stand in neither array do not count, as in scikit-learn.
+    """
+    classes = int(max(truth.max(), predicted.max())) + 1
+    right = np.bincount(truth[truth == predicted], minlength=classes)
+    both = np.bincount(truth, minlength=classes) + np.bincount(predicted, minlength=classes)
+    present = both > 0
+    return float((2 * right[present] / both[present]).mean())
+
+
+QUICK: dict[Metric, Metric] = {accuracy: accuracy, macro_f1: quick_macro_f1}

@@ -1,0 +1,128 @@
+"""The planner: what it chooses, why, and what it refuses."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune_api.base import quantity_value
+from finetune_api.errors import OutOfMemoryError, UserError
+from finetune_api.estimate import ModelShape, checkpoint_bytes, estimate
+from finetune_api.job import FineTuneJob
+from finetune_api.jobconfig import build
+from finetune_trainer.plan import make_needs, make_plan
+
+SMALL = ModelShape(22_700_000, 1_000_000, 6, 384, 1536, 12)
+LARGE = ModelShape(7_000_000_000, 7_000_000_000, 32, 4096, 11008, 32)
+
+
+def job(nodes=1, gpus=0, training=None, **spec):
+    manifest = {
+        "metadata": {"name": "plan"},
+        "spec": {
+            "task": "TextClassification",
+            "model": {"uri": "s3://b/m/"},
+            "dataset": {"train": {"uri": "s3://b/rows.jsonl"}},
+            "method": {"lora": {}},
+            "training": training or {},
+            "resources": {"nodes": nodes, "gpusPerNode": gpus} | spec.pop("resources", {}),
+            "output": {"uri": "s3://b/out/"},
+        }
+        | spec,
+    }
+    return build(FineTuneJob.from_manifest(manifest))
+
+
+def plan(config, shape=SMALL, **options):
+    settings = {"train_rows": 1000, "max_length": 64, "max_length_reason": "test"} | options
+    return make_plan(config, shape, **settings)
+
+
+@given(st.integers(1, 8), st.integers(0, 4), st.integers(1, 40), st.integers(8, 512))
+def test_shares_multiply_to_the_global_batch(nodes, gpus, times, length):
+    ranks = nodes * max(1, gpus)
+    made = plan(job(nodes, gpus, {"globalBatchSize": ranks * times}), max_length=length)
+    assert made.ranks * made.micro_batch * made.accumulation == made.global_batch == ranks * times
+    assert made.checkpoint_every <= made.steps
+    assert all(len(reason) <= 200 for reason in made.reasons)
+
+
+@pytest.mark.parametrize(
+    ("batch", "hint"), [(10, "9 or 12"), (2, "for example 3"), (32, "30 or 33")]
+)
+def test_global_batch_must_divide(batch, hint):
+    with pytest.raises(UserError) as caught:
+        plan(job(3, training={"globalBatchSize": batch}))
+    assert f"training.globalBatchSize {batch} cannot be shared evenly" in caught.value.message
+    assert hint in caught.value.remedy
+
+
+def test_default_global_batch_adapts_to_the_ranks():
+    assert plan(job(2)).global_batch == 32
+    assert plan(job(3)).global_batch == 33
+
+
+def test_per_device_batch_must_divide():
+    made = plan(job(2, training={"globalBatchSize": 32, "perDeviceBatchSize": 4}))
+    assert (made.micro_batch, made.accumulation) == (4, 4)
+    with pytest.raises(UserError, match="does not divide a rank's share") as caught:
+        plan(job(2, training={"globalBatchSize": 32, "perDeviceBatchSize": 5}))
+    assert "1, 2, 4, 8, 16" in caught.value.remedy
+
+
+def test_strategy_and_precision():
+    assert (plan(job(1)).strategy, plan(job(1)).zero_stage) == ("DDP", 0)
+    assert (plan(job(2)).strategy, plan(job(2)).zero_stage) == ("DeepSpeed", 2)
+    assert plan(job(2, distribution={"strategy": "DDP"})).zero_stage == 0
+    assert plan(job(1, distribution={"strategy": "DeepSpeed"})).zero_stage == 2
+    assert plan(job(1, 1)).precision == "bf16"
+    assert plan(job(1, 1), pretend_gpus=True).precision == "fp32"
+    assert plan(job(1)).precision == "fp32"
+
+
+def test_steps():
+    assert plan(job(training={"epochs": 2}), train_rows=100).steps == 7
+    assert plan(job(training={"epochs": 0.1}), train_rows=100).steps == 1
+    assert plan(job(training={"maxSteps": 9}), train_rows=100).steps == 9
+    assert plan(job(training={"maxSteps": 100})).checkpoint_every == 10
+    assert plan(job(checkpointing={"everySteps": 7})).checkpoint_every == 7
+
+
+def test_less_memory_means_smaller_micro_batches_then_refusal():
+    small = plan(job(resources={"memory": "1400Mi"}))
+    assert small.micro_batch < plan(job()).micro_batch
+    assert small.global_batch == 32
+    with pytest.raises(OutOfMemoryError, match="one row at a time needs"):
+        plan(job(gpus=1), LARGE)
+
+
+def test_needs():
+    config = job(2)
+    made = plan(config)
+    needs = make_needs(config, made, SMALL, model_bytes=92_000_000, data_bytes=10**6)
+    assert needs.cpu == "1"
+    assert quantity_value(needs.memory) > made.memory_bytes
+    assert needs.grace_seconds == 60
+    assert make_needs(
+        job(2, resources={"cpu": "3", "memory": "9Gi"}), made, SMALL, model_bytes=1, data_bytes=1
+    ).memory == "9Gi"  # fmt: skip
+    big = make_needs(config, made, LARGE, model_bytes=1, data_bytes=1)
+    assert big.grace_seconds == pytest.approx(3 * big.checkpoint_bytes / 50e6, rel=0.01)
+
+
+def test_memory_by_component():
+    options = {"micro_batch": 1, "length": 64}
+    alone = estimate(SMALL, world=1, zero_stage=0, **options)
+    assert (alone.weights, alone.gradients, alone.optimizer) == (90_800_000, 4_000_000, 8_000_000)
+    shared = estimate(SMALL, world=4, zero_stage=2, **options)
+    assert (shared.gradients, shared.optimizer) == (1_000_000, 3_000_000)
+    assert shared.total < alone.total + shared.buffers
+    assert checkpoint_bytes(SMALL, zero_stage=0) == 12_000_000 + 2**20
+    assert checkpoint_bytes(SMALL, zero_stage=2) == 16_000_000 + 2**20
+
+
+@given(st.integers(1, 16), st.integers(1, 16))
+def test_activations_grow_with_rows(first, second):
+    def total(rows):
+        return estimate(SMALL, micro_batch=rows, length=64, world=1, zero_stage=0).total
+
+    assert (total(first) < total(second)) == (first < second)
