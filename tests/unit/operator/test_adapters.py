@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import NOW, manifest, report  # isort: skip
@@ -53,6 +53,7 @@ def without_nulls(document: Any) -> Any:
     return {name: without_nulls(v) for name, v in document.items() if v is not None}
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=2), DOCUMENTS), st.dictionaries(st.text(max_size=2), DOCUMENTS)
 )
@@ -127,12 +128,12 @@ def test_back_offs_never_end_and_never_exceed_half_a_minute_by_much() -> None:
 
 
 def test_kopf_may_write_nothing() -> None:
-    settings = kopf_settings()
-    assert settings.posting.enabled is False
-    assert settings.peering.standalone is True
-    assert settings.scanning.disabled is True
-    assert settings.persistence.diffbase_storage.fetch(body={}) is None  # type: ignore[arg-type]
-    assert settings.queueing.worker_limit is None
+    options = kopf_settings()
+    assert options.posting.enabled is False
+    assert options.peering.standalone is True
+    assert options.scanning.disabled is True
+    assert options.persistence.diffbase_storage.fetch(body={}) is None  # type: ignore[arg-type]
+    assert options.queueing.worker_limit is None
 
 
 def test_the_role_holds_no_wildcard_no_secret_and_only_the_listed_rules() -> None:
@@ -145,10 +146,10 @@ def test_the_role_holds_no_wildcard_no_secret_and_only_the_listed_rules() -> Non
 
 def test_flags_become_settings() -> None:
     words = "--namespace a --namespace b --http 127.0.0.1:0 --progress-interval 2 --workers 8"
-    settings = settings_from(parser().parse_args(words.split()))
-    assert settings.namespaces == ("a", "b")
-    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 0)
-    assert (settings.progress_interval, settings.workers) == (2.0, 8)
+    read = settings_from(parser().parse_args(words.split()))
+    assert read.namespaces == ("a", "b")
+    assert (read.http_host, read.http_port) == ("127.0.0.1", 0)
+    assert (read.progress_interval, read.workers) == (2.0, 8)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -174,7 +175,7 @@ async def pulled(handler: Handler) -> Any:
         target = Target("uid", url)
         puller.follow(KEY, target)
         try:
-            await asyncio.wait_for(news.wait(), 0.5)
+            await asyncio.wait_for(news.wait(), 0.25)
         except TimeoutError:
             return None
         finally:
