@@ -24,6 +24,7 @@ from finetune_trainer.storage.objects import ObjectStore, open_store
 FAKE_RANK = Path(__file__).with_name("fake_rank.py")
 FINGERPRINT = "f00d"
 TOKEN = "gang-token"
+QUICK = {"FINETUNE_TIMING_COLLECT": "0.5", "FINETUNE_TIMING_HEARTBEAT": "0.3"}
 
 
 def free_address() -> str:
@@ -79,7 +80,7 @@ class GangRun:
             },
         })  # fmt: skip
         self.config = build(job, fingerprint=FINGERPRINT)
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **QUICK, **(environment or {})}
         self.environment |= {f"FAKE_{k.upper()}": str(v) for k, v in fake.items()}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.lives: dict[int, int] = {}

@@ -24,6 +24,7 @@ FINAL_AT_ONCE = frozenset(
     }
 )  # fmt: skip
 """Trying again would give the same result."""
+CERTAIN_DEATHS = frozenset({-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS})
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,24 @@ class Seen:
             return 2
         return 1
 
+    @property
+    def certain(self) -> bool:
+        """No echo looks like this: a stated class, or a death that peers cannot bring about."""
+        return self.strength == 3 or self.exit_code in CERTAIN_DEATHS
+
 
 def cause(seen: Iterable[Seen]) -> Seen:
     """The failure to report: the strongest, and of those the first."""
     return min(seen, key=lambda s: (-s.strength, s.at))
+
+
+def patience(seen: Iterable[Seen], collect: float, lost_after: float) -> float:
+    """Seconds from the first failure until the cause is told: hardly any when it is certain, and
+    long enough for a silent pod to count as lost when there are only echoes."""
+    seen = list(seen)
+    if any(s.certain for s in seen):
+        return collect / 5
+    return collect + lost_after if only_echoes(seen) else collect
 
 
 def only_echoes(seen: Iterable[Seen]) -> bool:

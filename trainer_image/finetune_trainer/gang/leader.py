@@ -12,7 +12,7 @@ import traceback
 from finetune_api.errors import JobError
 from finetune_api.exits import EXIT_CODES, FINAL_CODES, ExitClass, Failure
 from finetune_api.progress import Checkpoint, Stage
-from finetune_trainer.gang.failures import FINAL_AT_ONCE, Seen, cause, only_echoes
+from finetune_trainer.gang.failures import FINAL_AT_ONCE, Seen, cause, patience
 from finetune_trainer.gang.finish import final_uri
 from finetune_trainer.gang.hub import FOREVER, Hub, LeaveError
 from finetune_trainer.gang.ledger import FencedError
@@ -187,12 +187,10 @@ class Leader(Hub):
         if epoch.finished:
             return None
         first = epoch.seen[0].at
-        patience = self.timing.lost_after + self.timing.collect
-        while True:
-            waited = time.monotonic() - first
-            if waited >= (patience if only_echoes(epoch.seen) else self.timing.collect):
-                return cause(epoch.seen)
-            await asyncio.sleep(0.1)
+        timing = self.timing
+        while time.monotonic() - first < patience(epoch.seen, timing.collect, timing.lost_after):
+            await asyncio.sleep(0.05)
+        return cause(epoch.seen)
 
     async def _settle(self, epoch: Epoch, end: Seen | None) -> Outcome | None:
         """Stop what is left, make durable what is saved, write the ledger, decide what follows."""

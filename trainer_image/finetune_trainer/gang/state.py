@@ -26,16 +26,19 @@ METRICS = 32
 
 
 def thinned(points: list[SeriesPoint], limit: int = POINTS) -> list[SeriesPoint]:
-    """At most ``limit`` points, evenly spread; the last and every validation point stay if they
-    can."""
+    """At most ``limit`` points, evenly spread over the steps; the last stays, and the validation
+    points up to half of the room."""
     if len(points) <= limit:
         return points
-    marked = [p for p in points if p.eval_loss is not None][-limit // 2 :]
-    kept = {p.step for p in marked}
-    room = limit - len(kept) - 1
-    stride = len(points) / room
-    kept |= {points[int(i * stride)].step for i in range(room)}
-    kept.add(points[-1].step)
+    kept = {p.step for p in points if p.eval_loss is not None and p.step != points[-1].step}
+    kept = set(sorted(kept)[-limit // 2 :]) | {points[-1].step}
+    first, last = points[0].step, points[-1].step
+    spacing = (last - first) / (limit - len(kept) - 1)
+    due = float(first)
+    for point in points:
+        if point.step >= due:
+            kept.add(point.step)
+            due = first + spacing * (int((point.step - first) / spacing) + 1)
     return [p for p in points if p.step in kept]
 
 

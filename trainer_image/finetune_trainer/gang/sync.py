@@ -28,9 +28,10 @@ async def fetch_inputs(
         "fetch_folder", uri=join(output, "prepared", fingerprint) + "/",
         destination=str(places.prepared), progress=progress,
     )  # fmt: skip
-    plan = places.prepared / "plan.json"
-    if plan.is_file():
-        shutil.copyfile(plan, places.plan)
+    plan = await agent.call("read_json", uri=join(output, "plan-1.json"))
+    if plan is None:
+        raise UserError(f"{output} holds no plan-1.json", "run prepare again")
+    places.plan.write_text(json.dumps(plan))
     baseline = join(output, "baseline", fingerprint) + "/"
     if MANIFEST in await agent.call("list", uri=baseline):
         await agent.call("fetch_folder", uri=baseline, destination=str(places.baseline))

@@ -9,9 +9,14 @@ TRANSIENT_CODES = frozenset(
     {
         "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling",
         "RequestLimitExceeded", "ThrottlingException", "OperationAborted", "500", "502", "503",
-        "504", "429", "408", "BadDigest", "XAmzContentSHA256Mismatch",
+        "504", "429", "408",
     }
 )  # fmt: skip
+DIGEST_CODES = frozenset(
+    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
+     "InvalidPart", "IncompleteBody"}
+)  # fmt: skip
+"""The server got other bytes than were sent."""
 CREDENTIAL_CODES = frozenset(
     {"InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "InvalidToken",
      "AuthFailure"}
@@ -72,6 +77,11 @@ def sentence(code: str, detail: str, where: Where) -> JobError:
         return UserError(
             f"the credentials may not access {where.uri} {at} ({code})",
             "allow listing, reading and writing below this prefix",
+        )
+    if code in DIGEST_CODES:
+        return DamagedObjectError(
+            f"the bytes of {where.uri} were changed on their way to the storage {at} ({code})",
+            "the network or a proxy in between damages data: look there",
         )
     if code == "RequestTimeTooSkewed":
         return UserError(

@@ -147,7 +147,7 @@ class S3Backend:
                 return result
             except failures.ClientError as error:
                 code = _code(error)
-                if code not in faults.TRANSIENT_CODES:
+                if code not in faults.TRANSIENT_CODES | faults.DIGEST_CODES:
                     raise
                 self.reached = True
                 detail = code

@@ -150,6 +150,28 @@ def _files_below(source: Path, exclude: Iterable[str]) -> list[tuple[str, Path]]
     return [(r, p) for r, p in pairs if r not in left_out and TEMPORARY not in p.name]
 
 
+def _upload_one(store: ObjectStore, pair: tuple[str, Path], uri: str, meter: _Meter) -> FileRecord:
+    """One file; the hash is of the bytes that were sent."""
+    relative, path = pair
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    sent = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal sent
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                sent += len(chunk)
+                yield chunk
+                meter.add(len(chunk))
+
+    store.send(path, join(uri, relative), chunks(), size)
+    if sent != size:
+        raise StorageError(f"{path} changed while it was uploaded", "this is a bug: report it")
+    return FileRecord(relative, size, digest.hexdigest())
+
+
 def upload(
     store: ObjectStore,
     source: Path,
@@ -168,24 +190,13 @@ def upload(
     meter = _Meter(sum(p.stat().st_size for _, p in files), on_progress)
 
     def one(pair: tuple[str, Path]) -> FileRecord:
-        relative, path = pair
-        digest = hashlib.sha256()
-        size = path.stat().st_size
-        sent = 0
-
-        def chunks() -> Iterator[bytes]:
-            nonlocal sent
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-                    sent += len(chunk)
-                    yield chunk
-                    meter.add(len(chunk))
-
-        store.send(path, join(uri, relative), chunks(), size)
-        if sent != size:
-            raise StorageError(f"{path} changed while it was uploaded", "this is a bug: report it")
-        return FileRecord(relative, size, digest.hexdigest())
+        for last in (*[False] * (TRIES - 1), True):
+            try:
+                return _upload_one(store, pair, uri, meter)
+            except DamagedObjectError:
+                if last:
+                    raise
+        raise AssertionError
 
     records = _in_parallel(one, files, UPLOADS_AT_ONCE)
     stored = {o.key_relative: o.size for o in store.list(uri.rstrip("/") + "/", required=False)}
