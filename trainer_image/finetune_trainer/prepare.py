@@ -183,8 +183,7 @@ def _finish(
         job, plan, shape, model_bytes=model.bytes, data_bytes=8 * summary.tokens + 2**20
     )
     folder = f"{job.spec.output.uri}prepared/{fingerprint}/"
-    for uri in (f"{job.spec.output.uri}plan-1.json", f"{folder}plan.json"):
-        store.write_json(uri, plan.to_wire())
+    store.write_json(f"{job.spec.output.uri}plan-1.json", plan.to_wire())
     say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
     prepared = Prepared(
         inputs_hash=job.inputs_hash,

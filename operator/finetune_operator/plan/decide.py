@@ -99,7 +99,11 @@ def _ended(
     memory = job.spec.resources.memory or (status.prepared.memory if status.prepared else "?")
     why = outcome.failure(child, pods, memory=memory)
     failed = Opinion("False", why.exit_class, why.sentence())
-    return Verdict(conditions={ConditionType.SUCCEEDED: failed, **_stopped(why.exit_class)})
+    report = outcome.final_report(pods)
+    return Verdict(
+        conditions={ConditionType.SUCCEEDED: failed, **_stopped(why.exit_class)},
+        fields=numbers(status, report) if report is not None else {},
+    )
 
 
 def _completed(status: FineTuneJobStatus, observed: Observed) -> Verdict:

@@ -44,12 +44,16 @@ def prepare_result(text: str) -> PrepareResult:
 def final_report(pods: tuple[PodView, ...]) -> ProgressReport | None:
     """The condensed report that index 0 left; None when it is lost."""
     for pod in _by_weight(pods):
-        if pod.index == 0 and pod.exit_code == 0 and pod.termination_message:
-            try:
-                return ProgressReport.read(_document(pod.termination_message))
-            except ValueError:
-                return None
+        if pod.index == 0 and pod.termination_message:
+            return _report(pod)
     return None
+
+
+def _report(pod: PodView) -> ProgressReport | None:
+    try:
+        return ProgressReport.read(_document(pod.termination_message))
+    except ValueError:
+        return None
 
 
 def failure(child: ChildJob, pods: tuple[PodView, ...], *, memory: str) -> Failure:
@@ -79,6 +83,10 @@ def failure(child: ChildJob, pods: tuple[PodView, ...], *, memory: str) -> Failu
 
 
 def _told(pod: PodView) -> Failure | None:
+    """A supervisor leaves a report that holds its failure; prepare leaves the failure alone."""
+    report = _report(pod)
+    if report is not None:
+        return report.failure
     try:
         return Failure.model_validate(_document(pod.termination_message), extra="ignore")
     except ValueError:
