@@ -5,6 +5,7 @@ threads and no process groups, so its children are as good as new processes.
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import os
@@ -113,12 +114,18 @@ def serve(address: str) -> None:
 
 def _warm() -> None:
     """Fill caches that every child would fill: patterns of weight names, DeepSpeed's optimizers."""
-    from finetune_trainer.distributed import without_compiler, without_inductor
+    from sklearn.linear_model import LogisticRegression
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    from finetune_trainer.distributed import without_compiler, without_inductor
 
     get_checkpoint_conversion_mapping("bert")
     without_compiler()
     without_inductor()
+    LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    # A collection in a child would copy every page of the imported modules.
+    gc.collect()
+    gc.freeze()
 
 
 def _run(request: dict[str, Any]) -> list[tuple[int, Any, str]]:
