@@ -36,8 +36,8 @@ def training(report: ProgressReport) -> str:
 
 
 def checkpoint(saved: Checkpoint) -> str:
-    """`step 1200, 3.1 GiB, saved 2026-11-22T11:04:18Z, resume verified`."""
-    return f"step {saved.step}, {size(saved.bytes)}, saved {saved.saved_at}, resume verified"
+    """`step 1200, 3.1 GiB, saved 2026-11-22T11:04:18Z, verified`."""
+    return f"step {saved.step}, {size(saved.bytes)}, saved {saved.saved_at}, verified"
 
 
 def comparison(result: EvaluationResult) -> str:

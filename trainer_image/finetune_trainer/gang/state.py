@@ -3,7 +3,9 @@
 import bisect
 import itertools
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,16 +46,18 @@ def thinned(points: list[SeriesPoint], limit: int = POINTS) -> list[SeriesPoint]
 
 @dataclass
 class StepSeconds:
-    """A histogram of step times."""
+    """A histogram of step times, and their mean of late: one slow step is no forecast."""
 
     bounds: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
     counts: list[int] = field(default_factory=lambda: [0] * 13)
     total: float = 0.0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
     def observe(self, seconds: float) -> None:
         """One step."""
         self.counts[bisect.bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
+        self.recent.append(seconds)
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts by upper bound."""
@@ -97,6 +101,7 @@ class RunState:
         self.metrics.update(values)
         if math.isfinite(values.get("step_seconds", math.nan)):
             self.step_seconds.observe(values["step_seconds"])
+            self.metrics["step_seconds"] = statistics.fmean(self.step_seconds.recent)
         old = self.points.get(self.step)
         loss = _text(values["loss"]) if "loss" in values else old.loss if old else None
         eval_loss = _text(values["eval_loss"]) if "eval_loss" in values else None
