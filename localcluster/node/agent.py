@@ -44,6 +44,7 @@ class Agent:
     async def run(self) -> None:
         """Be a node until cancelled; containers stay when it ends."""
         self._state.mkdir(parents=True, exist_ok=True)
+        self._state.chmod(0o700)  # Secrets lie below it
         logs = LogServer(self)
         port = await logs.start(self._state)
         registration = Registration(self.api, self.name, self._capacity, self._labels, port)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,8 @@ from typing import Any
 from localcluster.node.environment import ConfigError
 from localcluster.node.probes import Prober
 from localcluster.node.runner import Ended, Image, Launch, Run, Runner
+
+log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS, BACKOFF_LIMIT = 10.0, 300.0
 RETRY_SECONDS = 1.0
@@ -67,6 +70,7 @@ class Container:
         """Let it live."""
         self.waiting = ("ContainerCreating", "")
         self.task = asyncio.create_task(self._live(), name=self.name)
+        self.task.add_done_callback(_log_failure)
 
     async def stop(self) -> None:
         """Ask it to end, and never start it again."""
@@ -245,6 +249,12 @@ class Container:
         run.terminate()
         grace = self._pod()["spec"].get("terminationGracePeriodSeconds", 30)
         asyncio.get_running_loop().call_later(grace, run.kill)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """A mistake of this program must not look like a container that just ended."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("container %s", task.get_name(), exc_info=error)
 
 
 def _head(path: Path, size: int) -> bytes:

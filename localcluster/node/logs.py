@@ -51,7 +51,9 @@ class LogServer:
         container = next((c for c in containers if c.name == words["container"]), None)
         if pod is None or container is None:
             return web.Response(status=404, text="no such container on this node\n")
-        path = _log(pod.folder / "c" / container.name, previous=query.get("previous") == "true")
+        begun = container.run is not None or container.ended is not None
+        earlier = query.get("previous") == "true" and begun  # else the last run is the previous one
+        path = _log(pod.folder / "c" / container.name, previous=earlier)
         if path is None:
             reason = container.waiting[0]
             named = f'container "{container.name}" in pod "{words["pod"]}"'

@@ -1,6 +1,7 @@
 """The life of one pod on this node: volumes, init containers, containers, end, report, farewell."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import shutil
@@ -99,8 +100,10 @@ class Pod:
 
     def observe(self, pod: dict[str, Any]) -> None:
         """The object has changed: perhaps the pod must leave, or sooner than it was told."""
+        told = [self.pod["metadata"].get(key) for key in ("labels", "annotations")]
+        if told != [pod["metadata"].get(key) for key in ("labels", "annotations")]:
+            self._volumes_stale.set()
         self.pod = pod
-        self._volumes_stale.set()
         if "deletionTimestamp" in pod["metadata"]:
             grace = pod["metadata"].get("deletionGracePeriodSeconds", 30)
             sooner = time.monotonic() + grace
@@ -151,8 +154,9 @@ class Pod:
             )
             if not done:
                 self._verdict = DEADLINE
-            elif running in done:
-                running.result()
+            elif running in done and (error := running.exception()):
+                log.error("pod %s", self.pod["metadata"]["name"], exc_info=error)
+                self._verdict = ("NodeError", f"{type(error).__name__}: {error}")
         finally:
             running.cancel()
             leaving.cancel()
@@ -197,20 +201,12 @@ class Pod:
                     container.waiting = ("ContainerCreating", "")
                 self._reporter.changed.set()
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                log.warning("volumes of %s: %s", self.pod["metadata"]["name"], error)
-            try:
-                async with asyncio.timeout(VOLUME_RETRY_SECONDS):
-                    await self._volumes_stale.wait()
-            except TimeoutError:
-                pass
+                self._recorder.say(self.pod, "FailedMount", str(error), warning=True)
+            await self._volumes_need_work(VOLUME_RETRY_SECONDS)
 
     async def _keep_volumes_current(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(TOKEN_CHECK_SECONDS):
-                    await self._volumes_stale.wait()
-            except TimeoutError:
-                pass
+            await self._volumes_need_work(TOKEN_CHECK_SECONDS)
             if not self._sandbox:  # the first filling waits for the same event
                 await asyncio.sleep(VOLUME_RETRY_SECONDS)
                 continue
@@ -219,6 +215,11 @@ class Pod:
                 await self._volumes.refresh(self.fields)
             except (ConfigError, ApiError, aiohttp.ClientError, TimeoutError) as error:
                 log.warning("volumes of %s: %s", self.pod["metadata"]["name"], error)
+
+    async def _volumes_need_work(self, at_most_seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_seconds):
+                await self._volumes_stale.wait()
 
     async def _stop(self, containers: list[Container]) -> None:
         for container in containers:
