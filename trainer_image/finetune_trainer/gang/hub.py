@@ -14,7 +14,7 @@ from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import EvaluationResult
 from finetune_trainer.gang.finish import Finish
 from finetune_trainer.gang.ledger import FencedError, LedgerBook
-from finetune_trainer.gang.members import Epoch, Link, Member, Message
+from finetune_trainer.gang.members import Epoch, Link, Member, Message, straggler
 from finetune_trainer.gang.pod import Pod
 from finetune_trainer.gang.settings import Identity, Timing
 from finetune_trainer.gang.state import RunState
@@ -93,9 +93,11 @@ class Hub:
         epoch = self.epoch
         match message["type"]:
             case "beat":
-                member.steps = message["steps"]
-                if epoch is not None and member.steps:
-                    epoch.step = max(epoch.step, *member.steps.values())
+                if epoch is None or message["epoch"] != epoch.number:
+                    member.ranks = {}
+                    return
+                member.ranks = message["ranks"]
+                epoch.step = max([epoch.step, *(told[0] for told in member.ranks.values())])
                 return
             case "synced" if message["epoch"] == self._round:
                 member.synced, member.facts = self._round, message["facts"]
@@ -148,7 +150,18 @@ class Hub:
             if member.index and now - member.heard > self.timing.lost_after:
                 self.on_lost(member.index, member.link)
         self.state.pods_joined = len(self.members)
+        self._look_for_stall()
         self._news()
+
+    def _look_for_stall(self) -> None:
+        """End the rank that the others wait for, once an epoch."""
+        epoch = self.epoch
+        if epoch is None or epoch.aborted or epoch.seen:
+            return
+        if found := straggler(self.members.values()):
+            member, rank = found
+            epoch.aborted = True
+            member.link.send({"do": "abort", "rank": rank})
 
     def _news(self) -> None:
         self._changed.set()

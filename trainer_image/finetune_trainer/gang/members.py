@@ -1,7 +1,7 @@
 """Index 0's book of the pods that have joined, and what their ranks have come to."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,7 +37,8 @@ class Member:
     synced: int = 0
     stopped: int = 0
     facts: Message = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
+    ranks: dict[str, tuple[int, float, bool]] = field(default_factory=dict)
+    """Living ranks: step, silence, and whether that is longer than it may be."""
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Epoch:
     outcomes: dict[int, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     step: int = 0
+    aborted: bool = False
 
     def on_rank_ended(self, member: Member, message: Message) -> None:
         """A rank of this epoch has ended."""
@@ -81,6 +83,19 @@ class Epoch:
     def ended(self) -> bool:
         """No rank runs any more."""
         return len(self.outcomes) == self.world_size
+
+
+def straggler(members: Iterable[Member]) -> tuple[Member, int] | None:
+    """The rank that a stalled gang waits for: the one with the fewest steps, silent longest.
+
+    One late rank is enough to look; it is mostly not the late one that hangs, because all ranks
+    wait for each other.
+    """
+    ranks = [(m, int(number), *told) for m in members for number, told in m.ranks.items()]
+    if not any(late for *_, late in ranks):
+        return None
+    member, number, *_ = min(ranks, key=lambda r: (r[2], -r[3]))
+    return member, number
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """One pod's part of the gang: it obeys index 0 (its own or another's) and tells what happens here.
 
-Orders (`do`): sync, start, stop, save-stop, save, upload, keep, over. News (`type`): synced,
+Orders (`do`): sync, start, stop, save-stop, save, upload, keep, abort, over. News (`type`): synced,
 sync-failed, rank-ended, stopped, event, beat, local, part, part-failed. All are small JSON
 objects; bytes go through the bucket.
 """
@@ -87,6 +87,8 @@ class Pod:
                 self.spawn(self._upload(message["attempt"], message["step"]))
             case "keep":
                 self._prune(set(message["steps"]))
+            case "abort":
+                self._abort(message["rank"])
             case "over":
                 self.over = bool(message["ok"])
                 await self.stop_ranks()
@@ -217,23 +219,29 @@ class Pod:
         )
 
     def beat(self) -> Message:
-        """This second's heartbeat; ends a rank that stands still, with its stacks in the log.
-
-        Only the slowest one is ended: the others wait for it.
-        """
+        """This second's heartbeat: each living rank's step, silence, and whether that is too
+        long."""
         now = time.monotonic()
         reap_orphans(self._known(), kill=False)
-        alive = self.ranks.alive
-        late = [r for r in alive if r.silence(now) > self._patience(r)]
-        if late and not any(r.stalled for r in alive):
-            worst = min(late, key=lambda r: (r.step, -r.silence(now)))
-            worst.stalled = True
-            os.kill(worst.pid, signal.SIGABRT)
         return {
             "type": "beat",
-            "steps": {str(r.number): r.step for r in self.ranks.ranks},
-            "age": round(min((r.silence(now) for r in alive), default=0.0), 1),
+            "epoch": self.epoch,
+            "ranks": {
+                str(r.number): [
+                    r.step,
+                    round(r.silence(now), 1),
+                    r.silence(now) > self._patience(r),
+                ]
+                for r in self.ranks.alive
+            },
         }
+
+    def _abort(self, number: int) -> None:
+        """End a rank that stands still; faulthandler writes its stacks into the log."""
+        for rank in self.ranks.alive:
+            if rank.number == number:
+                rank.stalled = True
+                os.kill(rank.pid, signal.SIGABRT)
 
     def _patience(self, rank: Rank) -> float:
         if rank.moved is None:
