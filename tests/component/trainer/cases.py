@@ -56,6 +56,23 @@ def prepare() -> int:
     return main()
 
 
+def prepare_terminated() -> int:
+    """The prepare pod, asked to leave while it tokenises."""
+    import signal
+
+    from finetune_trainer.data import build
+    from finetune_trainer.prepare import main
+
+    encode = build.tokenize_all
+
+    def tokenize_all(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return encode(*arguments)
+
+    build.tokenize_all = tokenize_all
+    return main()
+
+
 def run_rank(events: str, trouble: dict[str, Any] | None = None) -> int:
     """One rank, its events in a file. ``trouble`` disturbs it at a step: touches a control file
     of this rank's pod, or makes the loss NaN."""

@@ -58,6 +58,8 @@ def test_duplicates_leaks_and_conflicts():
     assert conflicting(texts, labels) == 1
     parts = np.array([TRAIN, TRAIN, TEST, TRAIN, VALIDATION], np.int8)
     assert leaking(texts, parts).tolist() == [True, True, False, True, False]
+    # A duplicate that was dropped before holds nothing out.
+    assert not leaking(texts, np.array([TRAIN, TRAIN, -1, TRAIN, -1], np.int8)).any()
 
 
 def order(lengths, **options):

@@ -34,8 +34,8 @@ def conflicting(digests: NDArray[np.void], labels: NDArray[np.int32]) -> int:
 
 
 def leaking(digests: NDArray[np.void], parts: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """True for every training row whose text is also held out."""
-    held_out = set(digests[parts != TRAIN].tolist())
+    """True for every training row whose text is also held out. Dropped rows have negative parts."""
+    held_out = set(digests[parts > TRAIN].tolist())
     found = np.zeros(len(parts), np.bool_)
     for row in np.flatnonzero(parts == TRAIN):
         found[row] = digests[row].item() in held_out
