@@ -38,9 +38,10 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         channel.preempted(leaving.step)
         return EXIT_CODES[ExitClass.PREEMPTED]
     except JobError as error:
-        channel.failed(error.exit_class, error.message, error.remedy, channel.step)
-        sys.stderr.write(f"{error.failure().sentence()}\n")
-        return error.failure().code
+        failure = error.failure()
+        channel.failed(failure.exit_class, failure.message, failure.remedy, channel.step)
+        sys.stderr.write(f"{failure.sentence()}\n")
+        return failure.code
     except Exception as error:
         traceback.print_exc()
         kind, remedy = _classify(error)

@@ -75,8 +75,8 @@ def _fit(classifier: Classifier, used: dict[str, Rows], views: Any, beat: Any) -
             views["train"][number], labels["train"],
             views["validation"][number], labels["validation"],
             classes=classes, intercept=has_bias or view == "mean",
+            beat=beat,
         )  # fmt: skip
-        beat()
         predicted[view] = probes[view].predict(views["test"][number])
         scores[view] = compare.accuracy(labels["test"], predicted[view])
     better = max(scores, key=lambda view: scores[view])

@@ -6,6 +6,7 @@ arXiv:2202.10054: fine-tuning from a probe does not distort features as a random
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,7 @@ def fit(
     *,
     classes: int,
     intercept: bool = True,
+    beat: Callable[[], None] = lambda: None,
 ) -> Probe:
     """The probe whose regularisation suits the validation rows best (log loss)."""
     from sklearn.exceptions import ConvergenceWarning
@@ -99,6 +101,7 @@ def fit(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(scaled, train_labels)
+        beat()
         probe = _folded(model, mean, scale, classes)
         loss = _log_loss(probe.scores(validation), validation_labels)
         if best is None or loss < best[0]:
