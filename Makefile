@@ -34,6 +34,9 @@ test: build ## All tests: unit, component, integration, e2e (about 15 min on 2 c
 unit: install ## Unit tests only (under a minute)
 	@$(BIN)/python -m pytest tests/unit
 
+bench: build ## Measure what docs/benchmarks.md records (about 10 min)
+	@$(BIN)/python -m pytest -m bench -s tests/bench
+
 verify: install ## Generated files fresh, lint, format, types, layers
 	@$(BIN)/python hack/generate.py --check
 	@$(BIN)/ruff check .
@@ -62,4 +65,4 @@ clean: ## Stop the local cluster; remove virtual environment, caches and built b
 	@test ! -x $(BIN)/python || $(CLUSTER) down
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help install build demo test unit verify lint generate up down lock clean
+.PHONY: help install build demo test bench unit verify lint generate up down lock clean

@@ -22,7 +22,7 @@ class Timing:
 
     heartbeat: float = 1.0
     """Between two messages of supervisors."""
-    lost_after: float = 5.0
+    lost_after: float = 15.0
     """Silence after which a supervisor counts as lost."""
     join: float = 1800.0
     """Wait for all pods of the gang, or for index 0."""
