@@ -62,6 +62,24 @@ def test_duplicates_leaks_and_conflicts():
     assert not leaking(texts, np.array([TRAIN, TRAIN, -1, TRAIN, -1], np.int8)).any()
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.integers(0, 2), st.integers(-1, 2)), min_size=1
+    )
+)
+def test_duplicates_and_leaks_as_a_plain_loop_finds_them(rows):
+    texts = digests(*(text for text, _, _ in rows))
+    labels = np.array([label for _, label, _ in rows], np.int32)
+    parts = np.array([part for _, _, part in rows], np.int8)
+    pairs = [(text, label) for text, label, _ in rows]
+    assert repeated(texts, labels).tolist() == [p in pairs[:n] for n, p in enumerate(pairs)]
+    several = {t for t, _ in pairs if len({label for other, label in pairs if other == t}) > 1}
+    assert conflicting(texts, labels) == len(several)
+    held_out = {text for text, _, part in rows if part > TRAIN}
+    expected = [part == TRAIN and text in held_out for text, _, part in rows]
+    assert leaking(texts, parts).tolist() == expected
+
+
 def order(lengths, **options):
     settings = {"global_batch": 8, "steps": 30, "seed": 1} | options
     return GlobalBatches(np.array(lengths, np.int32), **settings)
