@@ -26,6 +26,12 @@ from localcluster.processes import find, free_ports, start, stop, wait_until
 
 DEFAULT_ROOT = CACHE / "cluster"
 READY_SECONDS = 60.0
+TRAINER_ENVIRONMENT = {
+    "FINETUNE_PRETEND_GPUS": "1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
+}
+"""All pods share this machine, mostly two that train: ranks must not fight for its cores."""
 APISERVER_STOP_SECONDS = 2.0
 """With an open watch the API server takes over ten seconds to stop; its data is not kept."""
 
@@ -217,7 +223,7 @@ def _write_tools(cluster: Cluster) -> None:
     kubectl.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
     kubectl.chmod(0o755)
     programs = {"path": [str(Path(sys.executable).parent)], "env": {}}
-    trainer = {**programs, "env": {"FINETUNE_PRETEND_GPUS": "1", "GLOO_SOCKET_IFNAME": "lo"}}
+    trainer = {**programs, "env": TRAINER_ENVIRONMENT}
     images = {"finetune-trainer:local": trainer, "finetune-operator:local": programs}
     (cluster.root / "images.json").write_text(json.dumps(images, indent=2))
 

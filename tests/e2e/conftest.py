@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from localcluster.cluster import Cluster, running_cluster, wait_for
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01-hello-lora"
 ROWS = 600
 RUN_SECONDS = 600
+HELLO = "hello-lora"
+STEPS = 40
+EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,14 @@ class Site:
         manifest["metadata"]["name"] = name
         manifest["spec"] |= {"output": {"uri": f"s3://models/{name}/"}, **spec}
         return manifest
+
+    def short_job(self, name: str) -> dict[str, Any]:
+        """The example's job cut to a few steps, with checkpoints between."""
+        return self.job(
+            name,
+            training={"maxSteps": STEPS, "learningRate": 1e-3},
+            checkpointing={"everySteps": EVERY},
+        )
 
     def apply(self, manifest: dict[str, Any]) -> None:
         self.cluster.kubectl("apply", "-f", "-", text=json.dumps(manifest))
@@ -124,3 +136,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             Bucket="datasets", Key="docstrings.jsonl", Body="".join(few).encode()
         )
         yield Site(cluster, operator, base_model())
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that nobody disturbed: its status, and what both pods told Prometheus in training."""
+
+    status: dict[str, Any]
+    scraped: tuple[str, str]
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        text: str = response.read().decode()
+        return text
+
+
+@pytest.fixture(scope="session")
+def hello(site: Site) -> Finished:
+    site.apply(site.short_job(HELLO))
+
+    def training_metrics() -> tuple[str, str] | None:
+        pods = site.pods(HELLO)
+        if len(pods) < 2 or (site.status(HELLO).get("progress") or {}).get("step", 0) < 3:
+            return None
+        first, second = (fetch(f"http://{pods[i]['status']['podIP']}:9300/metrics") for i in (0, 1))
+        return first, second
+
+    scraped = wait_for(training_metrics, what="training", seconds=RUN_SECONDS, interval=0.5)
+    return Finished(site.wait_finished(HELLO), scraped)

@@ -3,23 +3,13 @@
 import re
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from localcluster.cluster import wait_for
-from tests.e2e.conftest import RUN_SECONDS, Site
+from tests.e2e.conftest import HELLO, RUN_SECONDS, Finished, Site, fetch
 
-JOB = "hello-lora"
-pytestmark = pytest.mark.timeout(RUN_SECONDS + 60)
-
-
-def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:
-        text: str = response.read().decode()
-        return text
+pytestmark = pytest.mark.timeout(2 * RUN_SECONDS)
 
 
 def series(text: str, name: str) -> dict[str, float]:
@@ -27,23 +17,8 @@ def series(text: str, name: str) -> dict[str, float]:
     return {m[1] or "": float(m[2]) for m in re.finditer(pattern, text, re.MULTILINE)}
 
 
-@pytest.fixture(scope="module")
-def finished(site: Site) -> dict[str, Any]:
-    """The ended run, with what was scraped from both pods while it trained."""
-    site.apply(site.job(JOB))
-
-    def training_metrics() -> list[str] | None:
-        pods = site.pods(JOB)
-        if len(pods) < 2 or (site.status(JOB).get("progress") or {}).get("step", 0) < 3:
-            return None
-        return [fetch(f"http://{pods[i]['status']['podIP']}:9300/metrics") for i in (0, 1)]
-
-    scraped = wait_for(training_metrics, what="training", seconds=RUN_SECONDS, interval=0.5)
-    return {"status": site.wait_finished(JOB), "scraped": scraped}
-
-
-def test_status_tells_plan_data_result_and_where_it_is(finished: dict[str, Any]) -> None:
-    status = finished["status"]
+def test_status_tells_plan_data_result_and_where_it_is(hello: Finished) -> None:
+    status = hello.status
     conditions = {c["type"]: c["status"] for c in status["conditions"]}
     wanted = ("Validated", "DataReady", "CheckpointAvailable", "Evaluated", "Succeeded")
     assert {kind: conditions[kind] for kind in wanted} == dict.fromkeys(wanted, "True")
@@ -53,36 +28,34 @@ def test_status_tells_plan_data_result_and_where_it_is(finished: dict[str, Any])
     assert status["data"]["labels"] == 12
     assert status["data"]["testRows"] == status["evaluation"][0]["rows"]
     assert [attempt["number"] for attempt in status["attempts"]] == [1]
-    assert status["artifacts"]["adapter"] == f"s3://models/{JOB}/adapter/"
+    assert status["artifacts"]["adapter"] == f"s3://models/{HELLO}/adapter/"
     assert status["display"]["status"] == "Succeeded"
     assert status["display"]["progress"].startswith("100%")
 
 
-def test_the_base_is_a_probe_worth_comparing_with(finished: dict[str, Any]) -> None:
-    accuracy = next(r for r in finished["status"]["evaluation"] if r["metric"] == "accuracy")
+def test_the_base_is_a_probe_worth_comparing_with(hello: Finished) -> None:
+    accuracy = next(r for r in hello.status["evaluation"] if r["metric"] == "accuracy")
     assert float(accuracy["base"]) > 3 / 12
     assert float(accuracy["tuned"]) > 3 / 12
 
 
-def test_the_bucket_holds_the_whole_run_and_nothing_half_done(
-    site: Site, finished: dict[str, Any]
-) -> None:
-    objects = site.objects(JOB)
+def test_the_bucket_holds_the_whole_run_and_nothing_half_done(site: Site, hello: Finished) -> None:
+    objects = site.objects(HELLO)
     assert {"run.json", "plan-1.json", "final.json", "report/report.json"} <= objects.keys()
     assert "adapter/adapter_model.safetensors" in objects
     assert {"attempts/0001.json", "attempts/0001.end.json"} <= objects.keys()
     manifests = [key for key in objects if re.fullmatch(r"checkpoints/.*/MANIFEST.json", key)]
     steps = [int(key.split("step-")[1].split("/")[0]) for key in manifests]
-    assert max(steps) == finished["status"]["checkpoint"]["step"]
+    assert max(steps) == hello.status["checkpoint"]["step"]
     for key in manifests:
-        manifest = site.read_json(JOB, key)
+        manifest = site.read_json(HELLO, key)
         folder = key.removesuffix("MANIFEST.json")
         listed = {f"{folder}{file['path']}": file["size"] for file in manifest["files"]}
         assert listed.items() <= objects.items()
 
 
-def test_loss_and_step_are_real_series_of_rank_0s_pod(finished: dict[str, Any]) -> None:
-    first, second = finished["scraped"]
+def test_loss_and_step_are_real_series_of_rank_0s_pod(hello: Finished) -> None:
+    first, second = hello.scraped
     (step,) = series(first, "finetune_training_step").values()
     (loss,) = series(first, "finetune_training_loss").values()
     assert step >= 3
@@ -90,30 +63,30 @@ def test_loss_and_step_are_real_series_of_rank_0s_pod(finished: dict[str, Any]) 
     assert "finetune_training_loss{" not in second
 
 
-def test_the_operator_counts_its_work(site: Site, finished: dict[str, Any]) -> None:
+def test_the_operator_counts_its_work(site: Site, hello: Finished) -> None:
     text = fetch(f"{site.operator}/metrics")
     assert sum(series(text, "finetune_operator_reconcile_total").values()) > 0
-    assert JOB in text
+    assert HELLO in text
 
 
-def test_kubectl_shows_the_run_as_documented(site: Site, finished: dict[str, Any]) -> None:
-    header, row = site.cluster.kubectl("get", "ftj", JOB).splitlines()
+def test_kubectl_shows_the_run_as_documented(site: Site, hello: Finished) -> None:
+    header, row = site.cluster.kubectl("get", "ftj", HELLO).splitlines()
     columns = ["NAME", "STATUS", "PROGRESS", "LOSS", "ETA", "GPUS", "RESTARTS", "AGE"]
     assert header.split() == columns
-    assert row.split()[:2] == [JOB, "Succeeded"]
-    described = site.cluster.kubectl("describe", "ftj", JOB)
+    assert row.split()[:2] == [HELLO, "Succeeded"]
+    described = site.cluster.kubectl("describe", "ftj", HELLO)
     for reason in ("PrepareStarted", "DataReady", "TrainingStarted", "Succeeded"):
         assert reason in described
     assert "local-secret-key" not in described
 
 
 def test_the_adapter_loads_in_plain_peft_with_the_same_logits(
-    site: Site, finished: dict[str, Any], tmp_path: Path
+    site: Site, hello: Finished, tmp_path: Path
 ) -> None:
-    fingerprint = finished["status"]["prepared"]["fingerprint"]
-    adapter = site.download(JOB, "adapter/", tmp_path / "adapter")
-    rows = site.download(JOB, f"prepared/{fingerprint}/test/", tmp_path / "test")
-    report = site.download(JOB, "report/", tmp_path / "report")
+    fingerprint = hello.status["prepared"]["fingerprint"]
+    adapter = site.download(HELLO, "adapter/", tmp_path / "adapter")
+    rows = site.download(HELLO, f"prepared/{fingerprint}/test/", tmp_path / "test")
+    report = site.download(HELLO, "report/", tmp_path / "report")
     program = Path(__file__).with_name("load_adapter.py")
     result = subprocess.run(
         [sys.executable, program, site.model, adapter, rows, report / "predictions.npz"],
@@ -123,7 +96,7 @@ def test_the_adapter_loads_in_plain_peft_with_the_same_logits(
     assert float(result.stdout) < 1e-4
 
 
-def test_the_operator_writes_little(site: Site, finished: dict[str, Any]) -> None:
+def test_the_operator_writes_little(site: Site, hello: Finished) -> None:
     user = "system:serviceaccount:finetune-system:finetune-operator"
     writes = site.cluster.audited(user=user)
     created = [w["resource"] for w in writes if w["verb"] == "create" and w["resource"] != "events"]
