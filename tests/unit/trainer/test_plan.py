@@ -88,7 +88,7 @@ def test_steps():
 
 
 def test_less_memory_means_smaller_micro_batches_then_refusal():
-    small = plan(job(resources={"memory": "1400Mi"}))
+    small = plan(job(resources={"memory": "1500Mi"}))
     assert small.micro_batch < plan(job()).micro_batch
     assert small.global_batch == 32
     with pytest.raises(OutOfMemoryError, match="one row at a time needs"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer.distributed import Gang
 
-TOKENS_AT_ONCE = 8192
+TOKENS_AT_ONCE = 4096
 """Padded tokens of a forward batch: nothing is kept for a backward pass."""
 
 
