@@ -72,6 +72,7 @@ def pod_view(manifest: Manifest) -> PodView:
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
         image=next((c.get("image") or "" for c in spec.get("containers") or []), ""),
+        is_started=bool({"running", "terminated"} & set(trainer.get("state") or {})),
         is_ready="Ready" in conditions,
         is_deleting="deletionTimestamp" in metadata,
         is_disrupted="DisruptionTarget" in conditions,

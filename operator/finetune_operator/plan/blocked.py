@@ -54,12 +54,7 @@ def needs_events(child: ChildJob, pods: tuple[PodView, ...]) -> list[str]:
     if child.is_finished or child.is_deleting:
         return []
     living = [pod for pod in pods if not pod.has_ended]
-    silent = [
-        pod.uid
-        for pod in living
-        if pod.node and not pod.is_ready and pod.waiting_reason in ("", "ContainerCreating")
-        and not pod.ip
-    ]  # fmt: skip
+    silent = [pod.uid for pod in living if pod.node and not pod.is_started]
     return silent + ([child.uid] if len(living) < child.wanted else [])
 
 

@@ -69,6 +69,8 @@ class PodView:
     node: str = ""
     ip: str = ""
     image: str = ""
+    is_started: bool = False
+    """Whether the trainer has been running."""
     is_ready: bool = False
     is_deleting: bool = False
     is_disrupted: bool = False

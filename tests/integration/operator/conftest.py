@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scripted_node import ScriptedNode
+from scripted_node import Stage
 from world import Operator, World
 
 from localcluster.cluster import Cluster, wait_for
@@ -29,9 +29,9 @@ def crd(cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def node(crd: Cluster) -> Iterator[ScriptedNode]:
+def node(crd: Cluster) -> Iterator[Stage]:
     """A node whose pods do what the tests say."""
-    running = ScriptedNode(crd.kubeconfig)
+    running = Stage(crd.kubeconfig)
     running.start()
     yield running
     running.stop()
@@ -47,6 +47,6 @@ def operator(crd: Cluster) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def world(crd: Cluster, operator: Operator, node: ScriptedNode, namespace: str) -> World:
+def world(crd: Cluster, operator: Operator, node: Stage, namespace: str) -> World:
     """A namespace, and everything a test does and asks in it."""
     return World(crd, operator, node, namespace)

@@ -4,7 +4,6 @@ import time
 
 import pytest
 from kubernetes import client
-from scripted_node import running
 from world import World
 
 
@@ -106,7 +105,6 @@ def test_a_foreign_job_under_our_name_is_left_alone_and_told(world: World) -> No
 
 def test_a_killed_operator_goes_on_where_it_was(world: World) -> None:
     names = [f"job{number}" for number in range(6)]
-    world.node.show(world.namespace, "job0", "train", running(), index=0)
     for name in names:
         world.create(name)
     for pause in (0.3, 0.6, 1.0):

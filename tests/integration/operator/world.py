@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from kubernetes import client, config
-from scripted_node import ScriptedNode
+from scripted_node import Stage
 
 from finetune_api.base import GROUP, PLURAL, VERSION
 from finetune_operator import rights
 from localcluster.cluster import Cluster, wait_for
+from localcluster.node.scripted import Fate
 
 SYSTEM = "finetune-system"
 ACCOUNT = "finetune-operator"
@@ -82,9 +83,7 @@ class Operator:
 class World:
     """One namespace."""
 
-    def __init__(
-        self, cluster: Cluster, operator: Operator, node: ScriptedNode, namespace: str
-    ) -> None:
+    def __init__(self, cluster: Cluster, operator: Operator, node: Stage, namespace: str) -> None:
         self.cluster, self.operator, self.node = cluster, operator, node
         self.namespace = namespace
         api = config.new_client_from_config(str(cluster.kubeconfig))
@@ -184,6 +183,5 @@ class World:
 
     def finish(self, code: int = 0, message: str = "", name: str = "tickets") -> None:
         """Index 0 says its last word; the others follow."""
-        from scripted_node import ended
-
-        self.node.show(self.namespace, name, "train", ended(code, message), index=0)
+        fate = Fate(code, after=0, message=message)
+        self.node.show(self.namespace, name, "train", fate, index=0)

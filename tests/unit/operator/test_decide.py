@@ -33,6 +33,7 @@ from finetune_operator.plan.actions import (
     CreateTrainJob,
     DeleteJob,
 )
+from finetune_operator.plan.blocked import needs_events
 from finetune_operator.plan.snapshot import Finding, FindingKind, Warning
 from finetune_operator.plan.validate import read_job, read_status
 from finetune_operator.status.conditions import find
@@ -411,6 +412,29 @@ def case(
             word="Preparing",
         ),
         case(
+            "a failure inside a condensed report is the run's, with its numbers",
+            status=running(JOB),
+            picture=seen(
+                train=train_child(JOB, is_failed=True, finished_at=NOW),
+                train_pods=(
+                    ended(
+                        0,
+                        code=43,
+                        text=message(
+                            report(
+                                stage="train",
+                                step=1300,
+                                failure={"class": "NonFinite", "message": "loss is nan"},
+                            )
+                        ),
+                    ),
+                ),
+            ),
+            word="Failed",
+            condition=("Succeeded", "False", "NonFinite"),
+            says="loss is nan",
+        ),
+        case(
             "index 0's last words end the job well",
             status=running(JOB),
             picture=seen(
@@ -559,3 +583,15 @@ def test_terminal_is_never_left() -> None:
     assert later.actions == ()
     assert later.status.conditions == failed.conditions
     assert later.status.observed_generation == 5
+
+
+def test_events_are_read_only_about_children_that_stand_still_without_saying_why() -> None:
+    child = train_child(JOB, created_at=OLD)
+    starts = pod(1, is_ready=False, is_started=True)
+    silent = pod(1, is_ready=False, uid="silent")
+    unscheduled = pod(1, is_ready=False, node="")
+    assert needs_events(child, (pod(0, is_started=True), starts)) == []
+    assert needs_events(child, (pod(0, is_started=True), silent)) == ["silent"]
+    assert needs_events(child, (pod(0, is_started=True), unscheduled)) == []
+    assert needs_events(child, (pod(0, is_started=True),)) == ["uid-train"]
+    assert needs_events(replace(child, is_complete=True), ()) == []
