@@ -87,6 +87,11 @@ class Places:
         return self.root / "resume"
 
     @property
+    def uploading(self) -> Path:
+        """Links to the checkpoint that is being uploaded."""
+        return self.root / "uploading"
+
+    @property
     def control(self) -> Path:
         """Requests to the ranks."""
         return self.root / "control"

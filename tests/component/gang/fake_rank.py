@@ -103,6 +103,8 @@ def save(step, state):
     GROUP.highest(0)
     if LOCAL == 0:
         temporary.rename(final)
+        for old in sorted(final.parent.glob("step-*"))[:-2]:
+            shutil.rmtree(old)
     GROUP.highest(0)
     if LOCAL == 0:
         size = sum(p.stat().st_size for p in final.iterdir())

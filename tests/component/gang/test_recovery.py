@@ -87,8 +87,9 @@ def test_a_hanging_rank_is_named_with_its_stacks(gang: Callable[..., GangRun]) -
     assert first["class"] == "RankFailed"
     assert first["message"].startswith("rank 1 stood still for")
     assert second["fromStep"] == 4
-    log = (run.folder / "pod-1" / "logs" / "a0001-r1.log").read_text()
+    log = (run.folder / "pod-1" / "logs" / "a0001" / "r1.log").read_text()
     assert "in fault" in log
+    assert "in fault" in run.store.read_bytes(run.output + "logs/a0001/r1.log").decode()
 
 
 def _alive(pid: int) -> bool:

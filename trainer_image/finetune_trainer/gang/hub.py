@@ -138,7 +138,8 @@ class Hub:
 
     def leave(self, seconds: float) -> None:
         """This pod got SIGTERM."""
-        self.members[0].leaves_by = time.monotonic() + seconds
+        if 0 in self.members:
+            self.members[0].leaves_by = time.monotonic() + seconds
         self._news()
 
     def tick(self) -> None:

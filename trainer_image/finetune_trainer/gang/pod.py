@@ -78,6 +78,7 @@ class Pod:
                 await self._cancel_sync()
                 await self.stop_ranks()
                 self.send({"type": "stopped", "epoch": message["epoch"]})
+                self.spawn(self._upload_logs())
             case "save-stop":
                 self.stopping = True
                 self.places.stop_request.touch()
@@ -156,11 +157,12 @@ class Pod:
             )
             for local in range(per_pod)
         }  # fmt: skip
-        prefix = f"a{self.attempt:04d}"
+        logs = self._logs()
+        logs.mkdir(parents=True, exist_ok=True)
         self.ranks.start(
             rank_command(os.environ),
             environments,
-            lambda number: self.places.logs / f"{prefix}-r{number}.log",
+            lambda number: logs / f"r{number}.log",
         )
 
     async def stop_ranks(self) -> None:
@@ -249,19 +251,36 @@ class Pod:
         return max(self.timing.stall_minimum, 10 * rank.longest_pause)
 
     async def _upload(self, attempt: int, step: int) -> None:
-        folder = self.places.checkpoints / step_folder(step)
-        uri = join(self.config.spec.output.uri, "checkpoints", f"a{attempt:04d}", step_folder(step))
+        """Upload from links of its own: ranks remove older folders as they save newer ones."""
+        name = step_folder(step)
+        uri = join(self.config.spec.output.uri, "checkpoints", f"a{attempt:04d}", name)
+        links = self.places.uploading / name
         try:
+            _link_tree(self.places.checkpoints / name, links)
             size = await self.agent.call(
-                "upload_part", source=str(folder), uri=uri + "/", pod=self.me.index,
+                "upload_part", source=str(links), uri=uri + "/", pod=self.me.index,
                 attempt=attempt, step=step,
             )  # fmt: skip
             self.send({"type": "part", "attempt": attempt, "step": step, "bytes": size})
-        except JobError as error:
+        except (JobError, OSError) as error:
+            failure = error.failure() if isinstance(error, JobError) else _gone(step, error)
             self.send({
                 "type": "part-failed", "attempt": attempt, "step": step,
-                "failure": error.failure().to_wire(),
+                "failure": failure.to_wire(),
             })  # fmt: skip
+        finally:
+            shutil.rmtree(links, ignore_errors=True)
+
+    def _logs(self) -> Path:
+        return self.places.logs / f"a{self.attempt:04d}"
+
+    async def _upload_logs(self) -> None:
+        """The ranks' output of an epoch that ended, for whoever looks for the cause later."""
+        logs = self._logs()
+        if self.attempt and any(logs.iterdir()):
+            uri = join(self.config.spec.output.uri, "logs", logs.name) + "/"
+            with contextlib.suppress(JobError):
+                await self.agent.call("upload", source=str(logs), uri=uri)
 
     def _prune(self, keep: set[int]) -> None:
         """Remove local checkpoints that index 0 needs no more; newer ones than it knows stay."""
@@ -276,6 +295,18 @@ class Pod:
         self.ranks.kill()
         self.agent.close()
         reap_orphans(self._known(), kill=True)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, copy_function=os.link)
+
+
+def _gone(step: int, error: OSError) -> Failure:
+    return Failure(
+        exit_class=ExitClass.STORAGE_LOST,
+        message=f"the local checkpoint of step {step} cannot be read: {error}"[:1500],
+    )
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -61,6 +61,5 @@ def plan_facts(places: Places) -> dict[str, object]:
         plan = json.loads(places.plan.read_text())
     except (OSError, ValueError):
         return {}
-    plan = plan.get("plan", plan)
     names = ("strategy", "zeroStage", "globalBatch", "microBatch", "accumulation", "steps")
     return {name: plan[name] for name in names if name in plan}

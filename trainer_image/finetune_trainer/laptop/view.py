@@ -7,6 +7,8 @@ from finetune_api.exits import FREE_CLASSES
 from finetune_api.progress import ProgressReport, Stage
 
 SHOW_SECONDS = 2.0
+BEFORE = (Stage.WAITING, Stage.SYNC, Stage.BASELINE)
+"""Stages in which the step is the one to go on from."""
 _NAMES = {
     Stage.WAITING: "waiting for all pods",
     Stage.SYNC: "fetching model and data",
@@ -62,13 +64,17 @@ class View:
             lines.append(_NAMES.get(report.stage, str(report.stage)))
         last = report.step == report.total_steps
         due = now - self._stepped >= SHOW_SECONDS or last
-        if report.total_steps and report.step != self._step and report.step and due:
+        moving = report.step and report.step != self._step and report.stage not in BEFORE
+        if report.total_steps and moving and due:
             self._step, self._stepped = report.step, now
             lines.append(step_line(report))
         if report.checkpoint is not None and report.checkpoint.step > self._durable:
             self._durable = report.checkpoint.step
             size = report.checkpoint.bytes / 1e6
-            lines.append(f"  checkpoint of step {self._durable} stored ({size:,.1f} MB)")
+            if report.stage in BEFORE:
+                lines.append(f"going on from step {self._durable}")
+            else:
+                lines.append(f"  checkpoint of step {self._durable} stored ({size:,.1f} MB)")
         return lines
 
 

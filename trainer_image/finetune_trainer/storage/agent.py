@@ -119,7 +119,9 @@ def error_wire(error: BaseException) -> dict[str, Any]:
 def main() -> int:
     """Answer calls until the input ends."""
     config = load_config()
-    calls = Calls(open_store(config.spec.storage, credentials_folder()))
+    store = open_store(config.spec.storage, credentials_folder())
+    store.proven = True  # prepare has used it
+    calls = Calls(store)
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a library that prints must not break the protocol
     lock = threading.Lock()

@@ -22,6 +22,9 @@ class ObjectStore:
         self.credentials_dir = credentials_dir
         self._folder = FolderBackend()
         self._s3: Backend | None = None
+        self.proven = False
+        """Whether this storage has worked before for this job: then silence is an outage, which
+        is waited for, and not a wrong address."""
 
     def backend(self, location: Location) -> Backend:
         """The kind of storage of an address; S3 clients are made when first needed."""
@@ -30,7 +33,7 @@ class ObjectStore:
         if self._s3 is None:
             from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
 
-            self._s3 = S3Backend(self.storage, self.credentials_dir)
+            self._s3 = S3Backend(self.storage, self.credentials_dir, proven=self.proven)
         return self._s3
 
     def list(self, uri: str, *, required: bool = True) -> list[ObjectInfo]:

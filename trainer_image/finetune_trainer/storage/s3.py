@@ -52,7 +52,7 @@ def _code(error: failures.ClientError) -> str:
 class S3Backend:
     """One S3-compatible server; clients are made anew when the credentials change."""
 
-    def __init__(self, storage: Storage, credentials: Path | None) -> None:
+    def __init__(self, storage: Storage, credentials: Path | None, *, proven: bool = False) -> None:
         self.storage = storage
         self.session = boto3.Session()
         self.region = storage.region or self.session.region_name or REGION
@@ -61,7 +61,7 @@ class S3Backend:
         self.source: FileCredentials | ChainCredentials = (
             FileCredentials(credentials) if credentials else ChainCredentials(self.session)
         )
-        self.reached = False
+        self.reached = proven
         self._lock = threading.Lock()
         self._client: tuple[Any, Any] = (None, None)
         self._bulk: dict[str, S3Store] = {}
