@@ -7,7 +7,7 @@ from finetune_operator.plan import outcome, validate
 from finetune_operator.plan.actions import Decision, Verdict
 from finetune_operator.plan.freshness import hold_back
 from finetune_operator.plan.gang import gang, is_outdated, release, suspend
-from finetune_operator.plan.prepare import is_prepared, prepare
+from finetune_operator.plan.prepare import data_ready, is_prepared, prepare
 from finetune_operator.plan.snapshot import ChildJob, Observed
 from finetune_operator.plan.training import numbers, results, training
 from finetune_operator.settings import Settings
@@ -72,9 +72,10 @@ def _run(
         if job.spec.suspend:
             verdict = suspend(status, observed).and_then(verdict)
         return verdict
+    ready = Verdict(conditions=data_ready(status.data))
     if job.spec.suspend:
-        return suspend(status, observed)
-    verdict = gang(job, status, observed, settings, now)
+        return ready.and_then(suspend(status, observed))
+    verdict = ready.and_then(gang(job, status, observed, settings, now))
     verdict = verdict.and_then(training(status, observed.progress, settings))
     if child is not None and not child.is_deleting and observed.progress is not None:
         verdict = verdict.and_then(Verdict(wake_after=settings.status_interval))

@@ -8,6 +8,7 @@ its node only makes prepare run again.
 from finetune_api.exits import ExitClass, Failure
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import inputs_hash
+from finetune_api.progress import DataSummary
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan import blocked, outcome
 from finetune_operator.plan.actions import CreatePrepareJob, DeleteJob, Verdict
@@ -82,9 +83,8 @@ def _completed(
         return broken(f"prepare ended well, but its result cannot be read: {error}")
     if result.prepared.inputs_hash != inputs_hash(job.spec):
         return broken("prepare ended well, but its result is about other inputs")
-    opinion = Opinion("True", "Prepared", messages.data_ready(result.data))
     return Verdict(
-        conditions={ConditionType.DATA_READY: opinion},
+        conditions=data_ready(result.data),
         fields={"prepared": result.prepared, "plan": result.plan, "data": result.data},
         wake_after=0.0,
     )
@@ -98,6 +98,13 @@ def _failed(
     if not has_ended and now - (child.finished_at or now) < settings.message_grace:
         return Verdict(wake_after=1.0)
     return failed(outcome.failure(child, pods, memory=job.spec.resources.prepare.memory))
+
+
+def data_ready(data: DataSummary | None) -> dict[ConditionType, Opinion]:
+    """The data is ready, and what it is. Said in every later pass too: resources that were edited
+    back and forth may have left the condition at an earlier word."""
+    message = messages.data_ready(data) if data is not None else ""
+    return {ConditionType.DATA_READY: Opinion("True", "Prepared", message)}
 
 
 def failed(why: Failure) -> Verdict:

@@ -394,6 +394,18 @@ def case(
             word="Training",
         ),
         case(
+            "resources edited there and back are prepared already, and said to be",
+            job=SUSPENDED,
+            status=step(
+                a_job(suspend=True, resources={"nodes": 4, "gpusPerNode": 1}),
+                prepared(SUSPENDED),
+                seen(),
+            ).status,
+            picture=seen(),
+            word="Suspended",
+            condition=("DataReady", "True", "Prepared"),
+        ),
+        case(
             "an upgrade that hashes an unchanged job differently disturbs nothing",
             status=FineTuneJobStatus.model_validate(
                 running(JOB).model_dump() | {"prepared": prepare_result(LARGER).prepared}

@@ -14,7 +14,7 @@ from builders import (
     report,
     train_child,
 )
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -203,7 +203,13 @@ class Run(RuleBasedStateMachine):
         assert self.suspend or self.service
 
 
+# Not shrunk: it takes minutes, and the story of a failure is short enough to read.
 TestRun = Run.TestCase
 TestRun.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, print_blob=True, derandomize=False
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
