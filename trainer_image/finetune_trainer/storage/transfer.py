@@ -8,12 +8,13 @@ sizes.
 import hashlib
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from finetune_api.errors import StorageError
-from finetune_trainer.storage.backend import CHUNK, ObjectInfo
+from finetune_trainer.storage.backend import CHUNK, Buffer, ObjectInfo
 from finetune_trainer.storage.faults import DamagedObjectError
 from finetune_trainer.storage.folder import TEMPORARY, temporary_name
 from finetune_trainer.storage.manifest import FileRecord, hash_file
@@ -23,6 +24,7 @@ from finetune_trainer.storage.uris import checked_relative, join
 DOWNLOADS_AT_ONCE = 6
 UPLOADS_AT_ONCE = 3
 TRIES = 3
+CHUNKS_BEHIND = 4
 
 Progress = Callable[[int, int], None]
 """Called with bytes moved and bytes in all."""
@@ -49,19 +51,31 @@ def _plain_md5(etag: str) -> str:
     return text if len(text) == 32 and "-" not in text else ""
 
 
-def _fetch(store: ObjectStore, info: ObjectInfo, temporary: Path, meter: _Meter, *, md5: bool):  # type: ignore[no-untyped-def]
-    """Stream one object into a temporary file; gives its sha256, its MD5 and its size."""
+def _fetch(
+    store: ObjectStore, info: ObjectInfo, temporary: Path, meter: _Meter, *, md5: bool
+) -> tuple[str, str, int]:
+    """Stream one object into a temporary file; gives its sha256, its MD5 and its size.
+
+    Hashing runs beside writing, one chunk behind the network.
+    """
     strong = hashlib.sha256()
     weak = hashlib.md5(usedforsecurity=False) if md5 else None
     size = 0
-    with temporary.open("wb") as file:
+
+    def digest(chunk: Buffer) -> None:
+        strong.update(chunk)
+        if weak:
+            weak.update(chunk)
+
+    with temporary.open("wb") as file, ThreadPoolExecutor(max_workers=1) as hasher:
+        pending: deque[Future[None]] = deque()
         for chunk in store.stream(info.uri):
-            strong.update(chunk)
-            if weak:
-                weak.update(chunk)
+            pending.append(hasher.submit(digest, chunk))
             file.write(chunk)
             size += len(chunk)
             meter.add(len(chunk))
+            while len(pending) > CHUNKS_BEHIND:
+                pending.popleft().result()
         file.flush()
         os.fsync(file.fileno())
     return strong.hexdigest(), weak.hexdigest() if weak else "", size
