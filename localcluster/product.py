@@ -11,7 +11,7 @@ import urllib.request
 
 from finetune_operator import rights
 from localcluster.build import FOLDER
-from localcluster.cluster import READY_SECONDS, Cluster
+from localcluster.cluster import READY_SECONDS, Cluster, wait_for
 from localcluster.processes import free_ports, wait_until
 
 NAMESPACE = "finetune-system"
@@ -26,8 +26,7 @@ def install(cluster: Cluster, *, progress_interval: float = 2, status_interval: 
 
     Intervals are shorter than a site would choose, so that people and tests see numbers move.
     """
-    cluster.kubectl("apply", "-f", str(FOLDER.parent / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev")
+    install_resource(cluster)
     if NAMESPACE not in cluster.kubectl("get", "namespaces", "-o", "name"):
         cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.apply(*rights.manifests(name=ACCOUNT, namespace=NAMESPACE))
@@ -36,6 +35,15 @@ def install(cluster: Cluster, *, progress_interval: float = 2, status_interval: 
     return start_operator(
         cluster, progress_interval=progress_interval, status_interval=status_interval
     )
+
+
+def install_resource(cluster: Cluster) -> None:
+    """Apply the CRD and wait until it is served."""
+    cluster.kubectl("apply", "-f", str(FOLDER.parent / "crds"))
+    wait_for(
+        lambda: "finetunejobs" in cluster.kubectl("api-resources", "-o", "name", check=False),
+        what="finetunejobs served", seconds=READY_SECONDS,
+    )  # fmt: skip
 
 
 def start_operator(cluster: Cluster, *, progress_interval: float, status_interval: float) -> str:

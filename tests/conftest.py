@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from localcluster.cluster import Cluster, running_cluster
+from localcluster.product import install_resource
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +19,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def crd(cluster: Cluster) -> Cluster:
     """The cluster with the FineTuneJob resource installed and served."""
-    path = Path(__file__).parent.parent / "crds"
-    cluster.kubectl("apply", "-f", str(path))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/finetunejobs.finetune.dev")
+    install_resource(cluster)
     return cluster
 
 

@@ -6,7 +6,7 @@ from finetune_trainer.storage.checkpoints import upload_folder
 from tests.component.gang.gang import GangRun, wait_for
 from tests.component.gang.test_happy import expected_weights
 
-SLOW = {"steps": 40, "every": 100, "seconds": 0.1}
+SLOW = {"steps": 24, "every": 100, "seconds": 0.1}
 
 
 def test_one_pod_is_evicted(gang: Callable[..., GangRun]) -> None:
@@ -25,7 +25,7 @@ def test_one_pod_is_evicted(gang: Callable[..., GangRun]) -> None:
     run.start(1, fresh=True)
     assert run.wait() == 0, run.logs()
     assert run.attempts()[1]["fromStep"] == saved
-    assert run.weights() == expected_weights(40)
+    assert run.weights() == expected_weights(24)
 
 
 def test_index_0_is_evicted(gang: Callable[..., GangRun]) -> None:
@@ -120,7 +120,7 @@ def test_free_restarts_without_progress_end_the_run(gang: Callable[..., GangRun]
 
 
 def test_a_zombie_is_fenced(gang: Callable[..., GangRun]) -> None:
-    run = gang(pods=1, steps=100, every=4)
+    run = gang(pods=1, steps=40, every=4)
     run.start_all()
     run.at_step(3, durable=0)
     run.store.write_json(f"{run.output}attempts/0009.json", {"fromStep": 0, "start": ""})
@@ -131,7 +131,7 @@ def test_a_zombie_is_fenced(gang: Callable[..., GangRun]) -> None:
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(gang: Callable[..., GangRun]) -> None:
-    run = gang(pods=1, steps=100, every=4)
+    run = gang(pods=1, steps=40, every=4)
     run.start_all()
     run.at_step(9, durable=8)
     run.kill(0)
@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(gang: Callable[..., Ga
     damaged = int(steps[-1].parent.name.removeprefix("step-"))
     assert run.attempts()[1]["fromStep"] < damaged
     assert (steps[-1].parent / "QUARANTINED.json").is_file()
-    assert run.weights() == expected_weights(100)
+    assert run.weights() == expected_weights(40)
 
 
 def test_missing_inputs_are_a_users_error(gang: Callable[..., GangRun]) -> None:

@@ -76,7 +76,7 @@ def test_save_on_request_is_idempotent(gang: Callable[..., GangRun]) -> None:
     import urllib.error
     import urllib.request
 
-    run = gang(pods=2, steps=60, every=100)
+    run = gang(pods=2, steps=30, every=100)
     run.start_all()
     run.at_step(2)
 

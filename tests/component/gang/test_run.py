@@ -94,7 +94,7 @@ def test_two_pods_on_a_laptop_from_start_to_result(gang: Callable[..., GangRun])
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(gang: Callable[..., GangRun]) -> None:
     run = gang(pods=2)
-    slow = {"FAKE_STEPS": "40", "FAKE_EVERY": "100", "FAKE_SECONDS": "0.15"}
+    slow = {"FAKE_STEPS": "24", "FAKE_EVERY": "100", "FAKE_SECONDS": "0.15"}
     with laptop(run, **slow) as process:
         read_until(process, "  step ")
         process.send_signal(signal.SIGINT)
@@ -107,7 +107,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(gang: Callable[..., GangRun])
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert run.attempts()[1]["fromStep"] == first["toStep"]
-    assert run.weights() == expected_weights(40)
+    assert run.weights() == expected_weights(24)
 
 
 def test_a_file_that_is_no_job_is_one_sentence(tmp_path: Path) -> None:
