@@ -1,5 +1,6 @@
 """Runs real supervisors with fake ranks on addresses of their own, and looks at the results."""
 
+import contextlib
 import json
 import os
 import random
@@ -49,6 +50,23 @@ def wait_for(what: Callable[[], Any], text: str | Callable[[], str], seconds: fl
         time.sleep(0.05)
     told = text() if callable(text) else text
     raise AssertionError(f"not within {seconds} s: {told}")
+
+
+def outliving(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+    """Those that still run after a while; dead ones that nobody reaped yet do not count."""
+
+    def running() -> list[psutil.Process]:
+        found = []
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    end = time.monotonic() + seconds
+    while (alive := running()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return alive
 
 
 class GangRun:
@@ -211,7 +229,7 @@ class GangRun:
                 descendants += psutil.Process(process.pid).children(recursive=True)
                 process.kill()
                 process.wait()
-        _, alive = psutil.wait_procs(descendants, timeout=5)
+        alive = outliving(descendants)
         for process in alive:
             process.kill()
         os.environ.clear()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from finetune_api.progress import DataSummary, Plan, Prepared, PrepareResult
-from tests.component.gang.gang import FAKE_RANK, FINGERPRINT, GangRun
+from tests.component.gang.gang import FAKE_RANK, FINGERPRINT, GangRun, outliving
 from tests.component.gang.test_happy import expected_weights
 
 RESULT = PrepareResult(
@@ -65,8 +65,7 @@ sys.modules["finetune_trainer.prepare"] = module
             psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         )
         process.kill()
-        _, alive = psutil.wait_procs(below, timeout=5)
-        assert not alive
+        assert not outliving(below)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
