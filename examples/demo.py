@@ -30,13 +30,14 @@ JOB = "hello-lora"
 LIMIT_SECONDS = 1200
 KEPT = ROOT / ".cache" / "demo"
 SHOWN_SERIES = (
-    "finetune_training_step ",
     "finetune_training_step{",
+    "finetune_training_total_steps",
     "finetune_training_loss",
     "finetune_training_tokens_per_second",
-    "finetune_gang_pods_joined",
-    "finetune_operator_reconcile_total",
-    "finetune_job_",
+    "finetune_training_durable_step",
+    "finetune_operator_reconciles_total",
+    "finetune_operator_status_patches_total",
+    "finetune_job_info",
 )
 
 

@@ -65,7 +65,7 @@ def test_loss_and_step_are_real_series_of_rank_0s_pod(hello: Finished) -> None:
 
 def test_the_operator_counts_its_work(site: Site, hello: Finished) -> None:
     text = fetch(f"{site.operator}/metrics")
-    assert sum(series(text, "finetune_operator_reconcile_total").values()) > 0
+    assert sum(series(text, "finetune_operator_reconciles_total").values()) > 0
     assert HELLO in text
 
 
