@@ -25,13 +25,6 @@ QUIET_SECONDS = 60
 STEPS = 30
 
 
-def progress(pod: dict[str, Any]) -> dict[str, Any]:
-    url = f"http://{pod['status']['podIP']}:9300/progress"
-    with urllib.request.urlopen(url, timeout=2) as response:
-        document: dict[str, Any] = json.loads(response.read())
-        return document
-
-
 def curve(site: Site, name: str) -> list[tuple[int, float]]:
     report = site.read_json(name, "report/report.json")
     return [(point["step"], float(point["loss"])) for point in report["series"]]
@@ -68,18 +61,18 @@ def test_a_killed_pods_cost(site: Site) -> None:
     leader = wait_for(lambda: site.pods(name).get(0), what="pod 0", seconds=60)
 
     def in_between() -> bool:
-        report = progress(leader)
+        report = site.progress(leader)
         return (report.get("checkpoint") or {}).get("step", 0) >= 15 and report["step"] % 15 >= 5
 
     wait_for(lambda: quietly(in_between), what="a step between", seconds=RUN_SECONDS, interval=0.2)
-    reached = progress(leader)["step"]
+    reached = site.progress(leader)["step"]
     lost = processes(site, site.pods(name)[1])
     killed = time.monotonic()
     for process in [*lost["supervise"], *lost["rank"]]:
         process.send_signal(signal.SIGKILL)
 
     def resumed() -> bool:
-        report = progress(leader)
+        report = site.progress(leader)
         newest = report["attempts"][-1]
         return report["attempt"] == 2 and report["step"] > newest["fromStep"]
 

@@ -79,6 +79,13 @@ class Site:
             and "deletionTimestamp" not in pod["metadata"]
         }
 
+    def progress(self, pod: dict[str, Any]) -> dict[str, Any]:
+        """What a pod tells the operator."""
+        document: dict[str, Any] = json.loads(
+            fetch(f"http://{pod['status']['podIP']}:9300/progress")
+        )
+        return document
+
     def wait_finished(self, name: str) -> dict[str, Any]:
         """The status once the run has ended; fails the test with the sentence if it ended badly."""
         wait_for(
