@@ -19,7 +19,6 @@ from finetune_api.jobconfig import JobConfig
 ENV_ATTEMPT = "FINETUNE_ATTEMPT"
 ENV_EVENTS_FD = "FINETUNE_EVENTS_FD"
 ENV_RESUME = "FINETUNE_RESUME"
-ENV_GRACE = "FINETUNE_GRACE_SECONDS"
 
 
 def load_config(environ: Mapping[str, str] = os.environ) -> JobConfig:

@@ -88,6 +88,7 @@ def _container(
         pod.pod_index(),
         {"name": names.ENV_GANG_HOSTS, "value": ",".join(hosts)},
         {"name": names.ENV_GANG_TOKEN, "value": token},
+        {"name": names.ENV_GRACE, "value": str(prepared.grace_seconds)},
     ]
     on_cuda = config.device is jobconfig.Device.CUDA
     image = settings.trainer_image_cuda if on_cuda else settings.trainer_image_cpu

@@ -10,7 +10,6 @@ from typing import Self
 
 from finetune_api import names
 from finetune_api.errors import UserError
-from finetune_trainer.config import ENV_GRACE
 
 ENV_RANK_COMMAND = "FINETUNE_RANK_COMMAND"
 ENV_TIMING = "FINETUNE_TIMING_"
@@ -53,8 +52,8 @@ class Timing:
             for f in fields(cls)
             if ENV_TIMING + f.name.upper() in environ
         }
-        if ENV_GRACE in environ:
-            values["grace"] = float(environ[ENV_GRACE])
+        if names.ENV_GRACE in environ:
+            values["grace"] = float(environ[names.ENV_GRACE])
         return cls(**values)
 
 
