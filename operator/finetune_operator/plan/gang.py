@@ -5,7 +5,7 @@ from finetune_api.exits import FINAL_CODES
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import launch_hash
 from finetune_api.status import ConditionType, FineTuneJobStatus
-from finetune_operator.plan import blocked
+from finetune_operator.plan import blocked, outcome
 from finetune_operator.plan.actions import (
     Action,
     CreateService,
@@ -15,6 +15,7 @@ from finetune_operator.plan.actions import (
 )
 from finetune_operator.plan.prepare import blocked_wake
 from finetune_operator.plan.snapshot import ChildJob, FindingKind, Observed, PodView
+from finetune_operator.plan.training import numbers
 from finetune_operator.settings import Settings
 from finetune_operator.status import messages
 from finetune_operator.status.conditions import Opinion, holds, reason_of
@@ -38,9 +39,11 @@ def suspend(status: FineTuneJobStatus, observed: Observed) -> Verdict:
             }
         )
     leaving = Opinion("False", "Suspending", "pods save a checkpoint, then leave")
+    last_words = outcome.final_report(observed.train_pods)
     return Verdict(
         actions=() if child.is_deleting else (_delete(child, "suspended by user"),),
         conditions={ConditionType.SUSPENDED: leaving},
+        fields=numbers(status, last_words) if last_words is not None else {},
     )
 
 

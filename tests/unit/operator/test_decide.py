@@ -24,8 +24,9 @@ from builders import (
     train_child,
 )
 
-from finetune_api.exits import ExitClass
+from finetune_api.exits import ExitClass, Failure
 from finetune_api.job import Storage
+from finetune_api.progress import Attempt, Checkpoint
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan.actions import (
     CreatePrepareJob,
@@ -607,3 +608,32 @@ def test_events_are_read_only_about_children_that_stand_still_without_saying_why
     assert needs_events(child, (pod(0, is_started=True), unscheduled)) == []
     assert needs_events(child, (pod(0, is_started=True),)) == ["uid-train"]
     assert needs_events(replace(child, is_complete=True), ()) == []
+
+
+def test_what_pods_saved_when_they_were_suspended_is_known_before_they_are_gone() -> None:
+    saved = Checkpoint(step=722, uri="s3://o/c/", bytes=1, saved_at="2026-11-22T11:04:18Z")
+    last_words = message(report(checkpoint=saved, step=722))
+    leaving = seen(
+        train=train_child(JOB, is_deleting=True), train_pods=(ended(0, code=50, text=last_words),)
+    )
+    status = step(SUSPENDED, running(JOB), leaving).status
+    gone = step(SUSPENDED, status, seen()).status
+    suspended = find(gone.conditions, ConditionType.SUSPENDED)
+    assert gone.checkpoint == saved
+    assert suspended is not None
+    assert suspended.message.endswith("it resumes from step 722")
+
+
+def test_a_failed_runs_report_tells_failure_and_attempts() -> None:
+    told = Failure(exit_class=ExitClass.RETRIES_EXHAUSTED, message="4 of 4 attempts failed")
+    attempts = [Attempt(number=n, start="2026-11-22T11:04:18Z") for n in (1, 2, 3, 4)]
+    last_words = message(report(failure=told, attempts=attempts))
+    picture = seen(
+        train=train_child(JOB, is_failed=True, finished_at=NOW),
+        train_pods=(ended(0, code=44, text=last_words),),
+    )
+    status = step(JOB, running(JOB), picture).status
+    succeeded = find(status.conditions, ConditionType.SUCCEEDED)
+    assert succeeded is not None
+    assert (succeeded.reason, succeeded.message) == ("RetriesExhausted", "4 of 4 attempts failed")
+    assert [attempt.number for attempt in status.attempts] == [1, 2, 3, 4]
