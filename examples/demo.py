@@ -38,6 +38,7 @@ SHOWN_SERIES = (
     "finetune_operator_reconciles_total",
     "finetune_operator_status_patches_total",
     "finetune_job_info",
+    "process_resident_memory_bytes",
 )
 
 
