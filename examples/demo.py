@@ -15,11 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from base_model import FILES, base_model
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from examples.base_model import put_base_model  # noqa: E402
 from localcluster import product  # noqa: E402
 from localcluster.build import BuildError  # noqa: E402
 from localcluster.cluster import Cluster, running_cluster  # noqa: E402
@@ -54,13 +53,8 @@ def put_inputs(cluster: Cluster) -> None:
     """A real base model and a real dataset into S3."""
     for bucket in ("models", "datasets"):
         cluster.s3.make_bucket(bucket)
+    put_base_model(cluster.s3, "models", "all-minilm-l6-v2/")
     with tempfile.TemporaryDirectory() as folder:
-        chosen = Path(folder) / "model"
-        chosen.mkdir()
-        for path in base_model().iterdir():
-            if path.name in FILES:
-                (chosen / path.name).symlink_to(path)
-        cluster.s3.upload_folder(chosen, "models", "all-minilm-l6-v2/")
         rows = Path(folder) / "docstrings.jsonl"
         subprocess.run([sys.executable, EXAMPLE / "make_data.py", rows], check=True)
         cluster.s3.client().upload_file(str(rows), "datasets", "docstrings.jsonl")

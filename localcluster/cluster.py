@@ -11,8 +11,6 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +20,7 @@ from localcluster import controlplane, s3
 from localcluster.build import CACHE, FOLDER, build_all
 from localcluster.controlplane import LOOPBACK, Layout
 from localcluster.kubeconfig import with_token
-from localcluster.processes import find, free_ports, start, stop, wait_until
+from localcluster.processes import answers, find, free_ports, start, stop, wait_until
 
 DEFAULT_ROOT = CACHE / "cluster"
 READY_SECONDS = 60.0
@@ -196,11 +194,11 @@ def _start_programs(cluster: Cluster, layout: Layout, environment: dict[str, str
     pair = (layout.certificates / "admin.crt", layout.certificates / "admin.key")
     context.load_cert_chain(*pair)
     wait_until(
-        lambda: _answers(f"{layout.server}/readyz", context),
+        lambda: answers(f"{layout.server}/readyz", context),
         what="the API server", seconds=READY_SECONDS, records=records,
     )  # fmt: skip
     wait_until(
-        lambda: _answers(f"http://{LOOPBACK}:{layout.s3}/healthz"),
+        lambda: answers(f"http://{LOOPBACK}:{layout.s3}/healthz"),
         what="the S3 server", seconds=READY_SECONDS, records=records,
     )  # fmt: skip
     managers = {
@@ -226,14 +224,6 @@ def _write_tools(cluster: Cluster) -> None:
     trainer = {**programs, "env": TRAINER_ENVIRONMENT}
     images = {"finetune-trainer:local": trainer, "finetune-operator:local": programs}
     (cluster.root / "images.json").write_text(json.dumps(images, indent=2))
-
-
-def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
-    try:
-        with urllib.request.urlopen(url, context=context, timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 @contextlib.contextmanager

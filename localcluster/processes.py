@@ -1,8 +1,11 @@
 """Starts programs and ends exactly those: a pid counts only together with its start time."""
 
 import socket
+import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,3 +95,12 @@ def wait_until(ready: Any, *, what: str, seconds: float, records: Mapping[str, A
         if time.monotonic() > end:
             raise ProcessError(f"{what} was not ready after {seconds:.0f} s")
         time.sleep(0.1)
+
+
+def answers(url: str, context: ssl.SSLContext | None = None) -> bool:
+    """Whether a server says 200 there now."""
+    try:
+        with urllib.request.urlopen(url, context=context, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -6,13 +6,11 @@ account, with exactly the rights it declares.
 
 import os
 import sys
-import urllib.error
-import urllib.request
 
 from finetune_operator import rights
 from localcluster.build import FOLDER
 from localcluster.cluster import READY_SECONDS, Cluster, wait_for
-from localcluster.processes import free_ports, wait_until
+from localcluster.processes import answers, free_ports, wait_until
 
 NAMESPACE = "finetune-system"
 ACCOUNT = "finetune-operator"
@@ -62,7 +60,7 @@ def start_operator(cluster: Cluster, *, progress_interval: float, status_interva
     record = cluster.start_program(OPERATOR, command, environment)
     address = f"http://127.0.0.1:{port}"
     wait_until(
-        lambda: _is_ready(address),
+        lambda: answers(f"{address}/readyz"),
         what="the operator", seconds=READY_SECONDS, records={OPERATOR: record},
     )  # fmt: skip
     return address
@@ -81,11 +79,3 @@ def add_credentials(cluster: Cluster, namespace: str = "default") -> None:
             },
         }
     )
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

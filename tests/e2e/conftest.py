@@ -6,7 +6,6 @@ The example is applied as it is; only its dataset is smaller, so that several ru
 import json
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from examples.base_model import FILES, base_model
+from examples.base_model import base_model, put_base_model
 from localcluster import product
 from localcluster.cluster import Cluster, running_cluster, wait_for
 
@@ -134,11 +133,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         product.add_credentials(cluster)
         for bucket in ("models", "datasets"):
             cluster.s3.make_bucket(bucket)
-        with tempfile.TemporaryDirectory() as chosen:
-            for path in base_model().iterdir():
-                if path.name in FILES:
-                    (Path(chosen) / path.name).symlink_to(path)
-            cluster.s3.upload_folder(Path(chosen), "models", "all-minilm-l6-v2/")
+        put_base_model(cluster.s3, "models", "all-minilm-l6-v2/")
         cluster.s3.client().put_object(
             Bucket="datasets", Key="docstrings.jsonl", Body="".join(few).encode()
         )
