@@ -17,7 +17,7 @@ from finetune_operator.apply import Applier
 from finetune_operator.cache import Cache
 from finetune_operator.events import Recorder
 from finetune_operator.health import Health
-from finetune_operator.kube import FINETUNEJOBS, ApiError, Kube
+from finetune_operator.kube import FINETUNEJOBS, ApiError, Kube, credentials
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import Observer
 from finetune_operator.progress_pull import Puller
@@ -139,7 +139,9 @@ async def run(settings: Settings, kubeconfig: Path | None) -> None:
         port = await health.start(settings.http_host, settings.http_port)
         log.info("started", extra={"port": port, "namespaces": ",".join(settings.namespaces)})
         await _wait_for_crd(kube)
-        registry = handlers.registry(cache, queue, metrics, on_cleanup=stop)
+        registry = handlers.registry(
+            cache, queue, metrics, credentials=lambda: credentials(kubeconfig), on_cleanup=stop
+        )
         await handlers.watch(settings, registry, ready=ready)
     finally:
         await stop()
@@ -165,8 +167,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     flags = parser().parse_args(arguments)
     logs.configure(flags.log_level)
-    if flags.kubeconfig is not None:
-        os.environ["KUBECONFIG"] = str(flags.kubeconfig)
     asyncio.run(run(settings_from(flags), flags.kubeconfig))
 
 

@@ -20,6 +20,15 @@ RULES: tuple[dict[str, Any], ...] = (
 )
 """Nothing else: no Secrets, no CRDs, no webhooks, no writes to pods."""
 
+LEASE_RULES: tuple[dict[str, Any], ...] = (
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update"],
+    },
+)
+"""In the operator's own namespace only."""
+
 
 def manifests(
     *,
