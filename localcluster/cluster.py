@@ -30,6 +30,7 @@ TRAINER_ENVIRONMENT = {
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
 }
 """All pods share this machine, mostly two that train: ranks must not fight for its cores."""
+READS = frozenset({"get", "list", "watch"})
 APISERVER_STOP_SECONDS = 2.0
 """With an open watch the API server takes over ten seconds to stop; its data is not kept."""
 
@@ -113,6 +114,10 @@ class Cluster:
 
     def audited(self, **fields: str) -> list[dict[str, Any]]:
         """Write requests so far, selected by `user`, `verb`, `resource`, `namespace`, `name`."""
+        return [entry for entry in self.requests(**fields) if entry["verb"] not in READS]
+
+    def requests(self, **fields: str) -> list[dict[str, Any]]:
+        """Write requests of all, and reads of service accounts, selected in the same way."""
         with self.layout.audit_log.open() as lines:
             entries = [json.loads(line) for line in lines if line.endswith("\n")]
         flat = [

@@ -34,7 +34,10 @@ class Helm:
         return result.stdout
 
     def attempt(
-        self, *words: str | Path, values: dict[str, Any] | None = None, kubeconfig: Path | None = None
+        self,
+        *words: str | Path,
+        values: dict[str, Any] | None = None,
+        kubeconfig: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run it whatever comes of it; ``values`` stand in for a file of values."""
         how = ["--values", "-"] if values is not None else []

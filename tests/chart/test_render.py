@@ -96,7 +96,9 @@ def test_an_older_kubernetes_is_refused_with_the_version_that_is_needed(helm) ->
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["default", "everything"])
 def test_helm_has_nothing_to_complain_about(helm, values: dict) -> None:
-    assert "1 chart(s) linted, 0 chart(s) failed" in helm.run("lint", "--strict", CHART, values=values)
+    assert "1 chart(s) linted, 0 chart(s) failed" in helm.run(
+        "lint", "--strict", CHART, values=values
+    )
 
 
 def test_defaults_of_the_chart_are_defaults_of_the_operator(render) -> None:
@@ -229,7 +231,9 @@ def test_objects_are_named_for_the_release(render, values: dict, name: str) -> N
 
 
 def notes(helm: Any, values: dict[str, Any]) -> str:
-    said = helm.run("install", "ops", CHART, "--dry-run=client", "--namespace", "sys", values=values)
+    said = helm.run(
+        "install", "ops", CHART, "--dry-run=client", "--namespace", "sys", values=values
+    )
     return said.partition("\nNOTES:\n")[2]
 
 

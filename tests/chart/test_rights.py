@@ -62,7 +62,9 @@ def test_roles_of_people_add_up_to_every_verb_on_jobs(render) -> None:
     found = {}
     for role in ("view", "edit", "admin"):
         item = objects["ClusterRole", f"{NAME}-user-{role}"]
-        assert item["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
+        assert (
+            item["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
+        )
         (rule,) = item["rules"]
         assert (rule["apiGroups"], rule["resources"]) == (["finetune.dev"], ["finetunejobs"])
         found[role] = rule["verbs"]

@@ -77,9 +77,15 @@ def test_the_chart_has_the_version_of_the_project() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"operator": {"replica": 2}}, "at '/operator': additional properties 'replica' not allowed"),
+        (
+            {"operator": {"replica": 2}},
+            "at '/operator': additional properties 'replica' not allowed",
+        ),
         ({"replicas": 2}, "at '': additional properties 'replicas' not allowed"),
-        ({"jobs": {"storage": {"secret": "s"}}}, "at '/jobs/storage': additional properties 'secret'"),
+        (
+            {"jobs": {"storage": {"secret": "s"}}},
+            "at '/jobs/storage': additional properties 'secret'",
+        ),
         ({"operator": {"replicas": "two"}}, "at '/operator/replicas': got string, want integer"),
         ({"operator": {"replicas": 0}}, "at '/operator/replicas': minimum: got 0, want 1"),
         ({"operator": {"logLevel": "verbose"}}, "'debug', 'info', 'warning', 'error'"),

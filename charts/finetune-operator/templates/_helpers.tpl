@@ -46,7 +46,18 @@ labels:
 
 {{/* The rights that the operator declares itself; `make generate` writes the file from its code. */}}
 {{- define "finetune-operator.rules" -}}
-{{- get (.root.Files.Get "files/rules.yaml" | fromYaml) .of | toYaml -}}
+{{- get (.Files.Get "files/rules.yaml" | fromYaml) "jobs" | toYaml -}}
+{{- end -}}
+
+{{/* Rights on the lease. It is named for the release, so that two releases never share one. */}}
+{{- define "finetune-operator.leaseRules" -}}
+{{- $rules := get (.Files.Get "files/rules.yaml" | fromYaml) "lease" -}}
+{{- range $rule := $rules -}}
+  {{- if $rule.resourceNames -}}
+    {{- $_ := set $rule "resourceNames" (list (include "finetune-operator.fullname" $)) -}}
+  {{- end -}}
+{{- end -}}
+{{- toYaml $rules -}}
 {{- end -}}
 
 {{/* The operator's account, as the one subject of a binding. */}}
