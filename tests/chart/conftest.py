@@ -56,10 +56,11 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="session")
 def render(helm: Helm) -> Render:
+    # libyaml's loader: the CRD alone takes the pure one longer than Helm needs for everything
     def rendered(values: dict[str, Any] | None = None, *options: str) -> Objects:
         text = helm.run("template", RELEASE, CHART, *options, values=values or {})
         objects: Objects = {}
-        for item in filter(None, yaml.safe_load_all(text)):
+        for item in filter(None, yaml.load_all(text, yaml.CSafeLoader)):
             place = item["metadata"].get("namespace", NAMESPACE)
             prefix = "" if place == NAMESPACE else f"{place}/"
             key = (item["kind"], prefix + item["metadata"]["name"])

@@ -12,6 +12,7 @@ import yaml
 from finetune_api.job import FineTuneJob
 from finetune_operator.__main__ import parser, settings_from
 from finetune_operator.settings import Settings
+from finetune_operator.workqueue import Key
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "finetune-operator"
@@ -102,7 +103,7 @@ def test_helm_has_nothing_to_complain_about(helm, values: dict) -> None:
 
 
 def test_defaults_of_the_chart_are_defaults_of_the_operator(render) -> None:
-    assert settings(render()) == Settings()
+    assert settings(render()) == Settings(lease=Key("finetune-system", RELEASE))
 
 
 def test_every_flag_of_the_operator_is_reachable(render) -> None:
@@ -127,6 +128,7 @@ def test_every_flag_of_the_operator_is_reachable(render) -> None:
         ({"operator": {"workers": 3}}, "workers", 3),
         ({"operator": {"progressInterval": 0.5}}, "progress_interval", 0.5),
         ({"operator": {"statusInterval": 90}}, "status_interval", 90.0),
+        ({"operator": {"sweepInterval": 60}}, "sweep_interval", 60.0),
         ({"operator": {"patience": 300}}, "patience", 300.0),
         ({"operator": {"stallSeconds": 86400}}, "stall_seconds", 86400.0),
     ],
@@ -139,11 +141,9 @@ def test_a_value_arrives_at_the_operator(render, values: dict, field: str, expec
     assert value == expected
 
 
-def test_the_log_level_and_the_lease_arrive_at_the_operator(render) -> None:
-    args = container(render({"operator": {"logLevel": "debug"}, "fullnameOverride": "ops"}, "-nx"))
-    flags = parser().parse_args(args["args"])
-    assert flags.log_level == "debug"
-    assert flags.lease == "x/ops"
+def test_the_log_level_arrives_at_the_operator(render) -> None:
+    args = container(render({"operator": {"logLevel": "debug"}}))["args"]
+    assert parser().parse_args(args).log_level == "debug"
 
 
 @pytest.mark.parametrize(
@@ -152,22 +152,25 @@ def test_the_log_level_and_the_lease_arrive_at_the_operator(render) -> None:
         ({"operator": {"replicas": 3}}, "replicas", 3),
         ({"podAnnotations": {"a": "b"}}, "template/metadata/annotations/a", "b"),
         ({"podLabels": {"a": "b"}}, "template/metadata/labels/a", "b"),
-        ({"terminationGracePeriodSeconds": 60}, "template/spec/terminationGracePeriodSeconds", 60),
-        ({"image": {"pullSecrets": [{"name": "p"}]}}, "template/spec/imagePullSecrets/0/name", "p"),
-        ({"image": {"pullPolicy": "Always"}}, "template/spec/containers/0/imagePullPolicy", "Always"),
-        ({"operator": {"http": {"port": 9090}}}, "template/spec/containers/0/ports/0/containerPort", 9090),
-        ({"resources": {"limits": {"memory": "1Gi"}}}, "template/spec/containers/0/resources/limits/memory", "1Gi"),
-        ({"nodeSelector": {"a": "b"}}, "template/spec/nodeSelector", {"a": "b"}),
-        ({"tolerations": [{"operator": "Exists"}]}, "template/spec/tolerations/0/operator", "Exists"),
-        ({"affinity": {"nodeAffinity": {}}}, "template/spec/affinity", {"nodeAffinity": {}}),
-        ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "template/spec/topologySpreadConstraints/0/maxSkew", 1),
-        ({"priorityClassName": "high"}, "template/spec/priorityClassName", "high"),
-        ({"serviceAccount": {"create": False, "name": "mine"}}, "template/spec/serviceAccountName", "mine"),
+        ({"terminationGracePeriodSeconds": 60}, "pod/terminationGracePeriodSeconds", 60),
+        ({"image": {"pullSecrets": [{"name": "p"}]}}, "pod/imagePullSecrets/0/name", "p"),
+        ({"image": {"pullPolicy": "Always"}}, "main/imagePullPolicy", "Always"),
+        ({"operator": {"http": {"port": 9090}}}, "main/ports/0/containerPort", 9090),
+        ({"resources": {"limits": {"cpu": 1}}}, "main/resources/limits/cpu", 1),
+        ({"nodeSelector": {"a": "b"}}, "pod/nodeSelector", {"a": "b"}),
+        ({"tolerations": [{"operator": "Exists"}]}, "pod/tolerations/0/operator", "Exists"),
+        ({"affinity": {"nodeAffinity": {}}}, "pod/affinity", {"nodeAffinity": {}}),
+        ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "pod/topologySpreadConstraints",
+         [{"maxSkew": 1}]),
+        ({"priorityClassName": "high"}, "pod/priorityClassName", "high"),
+        ({"serviceAccount": {"create": False, "name": "mine"}}, "pod/serviceAccountName", "mine"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_value_arrives_in_the_deployment(render, values: dict, path: str, expected: Any) -> None:
-    assert at(render(values)["Deployment", RELEASE]["spec"], path) == expected
+    objects = render(values)
+    deployment = objects["Deployment", RELEASE]["spec"]
+    assert at(deployment | {"pod": pod(objects), "main": container(objects)}, path) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.rights import LEASE_RULES, RULES
+from finetune_operator.__main__ import parser
+from finetune_operator.rights import LEASE, LEASE_RULES, RBAC, RULES
 
-NAME, LEASE = "finetune-operator", "finetune-operator-lease"
+NAME, ON_LEASE = "finetune-operator", "finetune-operator-lease"
 SUBJECT = {"kind": "ServiceAccount", "name": NAME, "namespace": "finetune-system"}
 KINDS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
 
@@ -24,8 +25,8 @@ def test_all_namespaces_are_served_through_one_cluster_role(render) -> None:
     assert rights(render()) == {
         ("ClusterRole", NAME): list(RULES),
         ("ClusterRoleBinding", NAME): NAME,
-        ("Role", LEASE): list(LEASE_RULES),
-        ("RoleBinding", LEASE): LEASE,
+        ("Role", ON_LEASE): list(LEASE_RULES),
+        ("RoleBinding", ON_LEASE): ON_LEASE,
     }
 
 
@@ -35,9 +36,19 @@ def test_listed_namespaces_are_served_through_a_role_in_each_and_none_elsewhere(
         ("RoleBinding", f"a/{NAME}"): NAME,
         ("Role", f"b/{NAME}"): list(RULES),
         ("RoleBinding", f"b/{NAME}"): NAME,
-        ("Role", LEASE): list(LEASE_RULES),
-        ("RoleBinding", LEASE): LEASE,
+        ("Role", ON_LEASE): list(LEASE_RULES),
+        ("RoleBinding", ON_LEASE): ON_LEASE,
     }
+
+
+def test_the_lease_is_named_for_the_release_and_so_are_the_rights_on_it(render) -> None:
+    objects = render({"fullnameOverride": "ops"})
+    (container,) = objects["Deployment", "ops"]["spec"]["template"]["spec"]["containers"]
+    assert parser().parse_args(container["args"]).lease == ("finetune-system", "ops")
+    named = [rule.get("resourceNames") for rule in objects["Role", "ops-lease"]["rules"]]
+    declared = [rule.get("resourceNames") for rule in LEASE_RULES]
+    assert declared == [[LEASE], None]
+    assert named == [["ops"], None]
 
 
 @pytest.mark.parametrize("values", [{}, {"watch": {"namespaces": ["a"]}}])
@@ -62,9 +73,7 @@ def test_roles_of_people_add_up_to_every_verb_on_jobs(render) -> None:
     found = {}
     for role in ("view", "edit", "admin"):
         item = objects["ClusterRole", f"{NAME}-user-{role}"]
-        assert (
-            item["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
-        )
+        assert item["metadata"]["labels"][f"{RBAC}/aggregate-to-{role}"] == "true"
         (rule,) = item["rules"]
         assert (rule["apiGroups"], rule["resources"]) == (["finetune.dev"], ["finetunejobs"])
         found[role] = rule["verbs"]

@@ -121,8 +121,9 @@ def test_a_chart_that_includes_this_one_can_set_what_helm_allows_it(render) -> N
 
 def test_a_value_table_has_path_default_and_reason() -> None:
     text = (
-        "# A remark\n\nouter:\n  # -- First sentence.\n  # And more | of it.\n  # Example:\n"
-        "  #   a: 1\n  inner: {}\n  next:\n    # -- A number.\n    deep: 3\n\n# -- Last.\nlast: ''\n"
+        "# A remark\n\nouter:\n  # -- First sentence.\n  # And more | of it.\n"
+        "  # Example:\n  #   a: 1\n  inner: {}\n  next:\n    # -- A number.\n    deep: 3\n\n"
+        "# -- Last.\nlast: ''\n"
     )
     assert values_table(text).splitlines()[2:] == [
         "| `outer.inner` | `{}` | First sentence. And more \\| of it. |",
