@@ -47,7 +47,7 @@ def operator(crd: Cluster) -> Iterator[Operator]:
     running.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quiet(operator: Operator) -> Iterator[None]:
     """The operator of all namespaces is away, so that a test's own are the only ones."""
     operator.terminate()

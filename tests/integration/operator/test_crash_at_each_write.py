@@ -84,9 +84,7 @@ def test_killed_at_any_write_it_makes_everything_exactly_once(
     assert uids.items() <= jobs.items()
     made = [
         (entry["resource"], entry["name"])
-        for entry in crd.audited(
-            user=f"system:serviceaccount:{namespace}:{ACCOUNT}", namespace=namespace, verb="create"
-        )
+        for entry in crd.audited(user=operator.user, namespace=namespace, verb="create")
         if entry["responseStatus"]["code"] == 201 and entry["resource"] != "events"
     ]
     parts = (("jobs", "prepare"), ("jobs", "train"), ("services", "train"))

@@ -12,7 +12,7 @@ import pytest
 from fault_proxy import FaultProxy
 from kubernetes import client
 from scripted_node import Stage
-from world import ACCOUNT, Operator, World
+from world import Operator, World
 
 from finetune_operator import rights
 from localcluster.cluster import Cluster, wait_for
@@ -44,9 +44,8 @@ LEASE_RIGHTS = dict(granted(rights.LEASE_RULES))
 
 def used(world: World) -> dict[Right, str]:
     """What the operator has asked the API server for, each with one request's path."""
-    user = f"system:serviceaccount:{world.namespace}:{ACCOUNT}"
     found = {}
-    for entry in world.cluster.requests(user=user):
+    for entry in world.cluster.requests(user=world.operator.user):
         if "objectRef" not in entry:
             assert entry["verb"] == "get", entry["requestURI"]
             assert entry["responseStatus"]["code"] in (200, 404), entry["requestURI"]

@@ -22,7 +22,6 @@ from localcluster.node.scripted import Fate
 
 SYSTEM = "finetune-system"
 ACCOUNT = "finetune-operator"
-USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 FLAGS = ("--progress-interval=0.5", "--status-interval=2", "--patience=3", "--sweep-interval=3")
 NUMBERS = itertools.count(1)
 
@@ -44,6 +43,7 @@ class Operator:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system}}
         roles = rights.manifests(name=ACCOUNT, namespace=system, namespaces=namespaces)
         cluster.apply(namespace, *roles)
+        self.user = f"system:serviceaccount:{system}:{ACCOUNT}"
         self._kubeconfig = cluster.account_kubeconfig(system, ACCOUNT, server)
         self._flags = (*FLAGS, *flags, *(f"--namespace={name}" for name in namespaces))
         self._log = cluster.root / "logs" / f"operator-{next(NUMBERS)}.log"
@@ -211,7 +211,7 @@ class World:
 
     def writes(self) -> Counter[tuple[str, str]]:
         """The operator's writes in this namespace, by verb and resource."""
-        entries = self.cluster.audited(user=USER, namespace=self.namespace)
+        entries = self.cluster.audited(user=self.operator.user, namespace=self.namespace)
         return Counter(
             (entry["verb"], f"{entry['resource']}/{entry.get('subresource', '')}".rstrip("/"))
             for entry in entries
