@@ -39,9 +39,8 @@ class FaultProxy:
         self._trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))
         self._identity = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._identity.load_cert_chain(folder / "apiserver.crt", folder / "apiserver.key")
-        self._loop = asyncio.new_event_loop()
-        self._up, self._leave = threading.Event(), asyncio.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.address = ""
         self.stops: dict[str, Stop] = {}
         self.hides: Callable[[dict[str, Any]], bool] = lambda _: False
@@ -55,11 +54,8 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join(10)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-
     async def _serve(self) -> None:
+        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=2**22)
         app.router.add_route("*", "/{path:.*}", self._forward)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

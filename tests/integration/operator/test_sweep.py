@@ -53,6 +53,7 @@ def test_what_the_watch_hid_is_found_mended_and_counted(
         after = world.jobs()
         assert after["gone-train"] != before["gone-train"]
         assert after["gone-prepare"] == before["gone-prepare"]
+        world.wait(lambda: operator.metric(DIFFERENCES) >= 5, "the end of the sweep")
         assert operator.metric(DIFFERENCES, resource="jobs", kind="ghost") == 1
         assert operator.metric(DIFFERENCES, resource="pods", kind="ghost") == 2
         assert operator.metric(DIFFERENCES, resource="finetunejobs", kind="unknown") == 1

@@ -41,10 +41,11 @@ class Operator:
         server: str = "",
     ) -> None:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system}}
-        roles = rights.manifests(name=ACCOUNT, namespace=system, namespaces=namespaces)
+        account = ACCOUNT if system == SYSTEM else f"{ACCOUNT}-{system}"
+        roles = rights.manifests(name=account, namespace=system, namespaces=namespaces)
         cluster.apply(namespace, *roles)
-        self.user = f"system:serviceaccount:{system}:{ACCOUNT}"
-        self._kubeconfig = cluster.account_kubeconfig(system, ACCOUNT, server)
+        self.user = f"system:serviceaccount:{system}:{account}"
+        self._kubeconfig = cluster.account_kubeconfig(system, account, server)
         self._flags = (*FLAGS, *flags, *(f"--namespace={name}" for name in namespaces))
         self._log = cluster.root / "logs" / f"operator-{next(NUMBERS)}.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -61,13 +61,13 @@ def test_what_was_seen_deleted_is_no_difference_to_an_older_list() -> None:
     cache = Cache()
     cache.put(JOBS, job(10))
     cache.remove(JOBS, job(25))
-    assert list(differences(cache, JOBS, "", listing(20, job(10)))) == []
+    assert differences(cache, JOBS, "", listing(20, job(10))) == []
 
 
 def test_other_namespaces_are_not_missed_in_the_list_of_one() -> None:
     cache = Cache()
     cache.put(JOBS, job(10, namespace="other"))
-    assert list(differences(cache, JOBS, "team", listing(20))) == []
+    assert differences(cache, JOBS, "team", listing(20)) == []
 
 
 class Server:
