@@ -213,6 +213,25 @@ def test_a_leader_that_leaves_is_followed_at_once() -> None:
     in_virtual_time(story())
 
 
+def test_a_leader_that_leaves_while_it_renews_is_followed_at_once_too() -> None:
+    async def story() -> None:
+        server = Server()
+        first = Process(server, "a")
+        await asyncio.sleep(0.5)
+        second = Process(server, "b")
+        first.line.after = lambda _: 1.0
+        await asyncio.sleep(2.0)
+        assert server.version == 2, "it is done, and the answer is on its way"
+        await first.dies()
+        first.line.after = lambda _: 0.01
+        await first.elector.release()
+        await asyncio.sleep(2.1)
+        assert second.leads
+        await second.dies()
+
+    in_virtual_time(story())
+
+
 def test_a_stolen_lease_is_noticed_and_nothing_is_destroyed_before() -> None:
     async def story() -> None:
         server = Server()
