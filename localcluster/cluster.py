@@ -106,11 +106,11 @@ class Cluster:
             what=f"node {name}", seconds=READY_SECONDS, records={name: record},
         )  # fmt: skip
 
-    def account_kubeconfig(self, namespace: str, account: str) -> Path:
-        """A kubeconfig with a token of a service account."""
+    def account_kubeconfig(self, namespace: str, account: str, server: str = "") -> Path:
+        """A kubeconfig with a token of a service account, for the API server or a proxy of it."""
         token = self.kubectl("create", "token", account, "-n", namespace, "--duration=24h").strip()
         path = self.root / f"{namespace}-{account}.kubeconfig"
-        return with_token(path, self.server, self.layout.certificates / "ca.crt", token)
+        return with_token(path, server or self.server, self.layout.certificates / "ca.crt", token)
 
     def audited(self, **fields: str) -> list[dict[str, Any]]:
         """Write requests so far, selected by `user`, `verb`, `resource`, `namespace`, `name`."""

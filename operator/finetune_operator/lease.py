@@ -175,11 +175,14 @@ class Elector:
 
     async def release(self) -> None:
         """Leave the Lease to the next one, if it is ours to leave."""
-        if not self._leads or self._sighting is None:
+        if not self._leads:
             return
         self._lose()
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(RETRY):
+                await self._look()  # A renewal that was cut short may have been written.
+                if self._sighting is None or holder(self._sighting.lease) != self._identity:
+                    return
                 await self._kube.replace(LEASES, released(self._sighting.lease, _wall()))
                 log.info("lease released", extra={"lease": str(self._place)})
 

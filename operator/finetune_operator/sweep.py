@@ -57,16 +57,25 @@ class Difference:
 
 def differences(
     cache: Cache, resource: Resource, namespace: str, listing: Listing
-) -> Iterator[Difference]:
+) -> list[Difference]:
     """Where the cache is behind the list; where it is ahead, it is right."""
+    return [*_ghosts(cache, resource, namespace, listing), *_news(cache, resource, listing)]
+
+
+def _ghosts(
+    cache: Cache, resource: Resource, namespace: str, listing: Listing
+) -> Iterator[Difference]:
     for known in cache.objects(resource, namespace):
         place = Key(known["metadata"]["namespace"], known["metadata"]["name"])
         if place not in listing.items and version_of(known) <= listing.version:
             yield Difference(Kind.GHOST, known)
+
+
+def _news(cache: Cache, resource: Resource, listing: Listing) -> Iterator[Difference]:
     for place, listed in listing.items.items():
         if cache.is_news(resource, listed):
-            known_here = cache.get(resource, place)
-            yield Difference(Kind.UNKNOWN if known_here is None else Kind.STALE, listed)
+            is_known = cache.get(resource, place) is not None
+            yield Difference(Kind.STALE if is_known else Kind.UNKNOWN, listed)
 
 
 class Sweeper:
@@ -108,9 +117,14 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Look through all kinds once."""
-        for resource in CACHED:
-            for namespace in self._namespaces:
-                await self._compare(resource, namespace)
+        places = [(resource, namespace) for resource in CACHED for namespace in self._namespaces]
+        lists = [(*place, await self._list(*place)) for place in places]
+        if not any(differences(self._cache, *one) for one in lists):
+            return
+        await asyncio.sleep(self._grace)
+        for resource, namespace, listing in lists:
+            for found in differences(self._cache, resource, namespace, listing):
+                await self._mend(resource, found, listing)
 
     def age(self) -> float:
         """How long ago the cache was last known to be right."""
@@ -119,14 +133,6 @@ class Sweeper:
     def is_stuck(self) -> bool:
         """Whether not even an attempt has ended for long: a failed one is an end too."""
         return _now() - self._tried > 3 * self._interval + 600
-
-    async def _compare(self, resource: Resource, namespace: str) -> None:
-        listing = await self._list(resource, namespace)
-        if not any(differences(self._cache, resource, namespace, listing)):
-            return
-        await asyncio.sleep(self._grace)
-        for found in list(differences(self._cache, resource, namespace, listing)):
-            await self._mend(resource, found, listing)
 
     async def _list(self, resource: Resource, namespace: str) -> Listing:
         for _ in range(RESTARTS):
