@@ -32,6 +32,7 @@ class DatasetFormat(StrEnum):
     AUTO = "Auto"
     JSONL = "JSONL"
     CSV = "CSV"
+    PARQUET = "Parquet"
 
 
 class Overlength(StrEnum):

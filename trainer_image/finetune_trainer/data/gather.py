@@ -91,9 +91,11 @@ class Gatherer:
         self.files.append(entry)
         if found.problem:
             self.problems.add(
-                file.name, 0, rule=found.problem, fix="convert it to JSONL or CSV in UTF-8"
+                file.name, 0, rule=found.problem, fix="convert it to JSONL, CSV in UTF-8 or Parquet"
             )
             return
+        if found.format is DatasetFormat.PARQUET:
+            self.problems.files_of_rows.add(file.name)
         reader = Reader(file.path, file.name, found, self.columns, self.problems)
         for row in reader.rows():
             number = self._class(file, row.line, row.label)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from finetune_api.job import Columns, DatasetFormat
 from finetune_trainer.data.detect import UTF8_MARK, Detected
+from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.problems import Problems, shown
 
 CSV_FIELD_LIMIT = 16 * 1024 * 1024
@@ -55,14 +56,22 @@ class Reader:
     def rows(self) -> Iterator[Row]:
         """Sound rows in file order."""
         before = self.problems.count
-        json_lines = self.detected.format is DatasetFormat.JSONL
-        for line, record in self._json_records() if json_lines else self._csv_records():
+        for line, record in self._records():
             row = self._row(line, record)
             if row is not None:
                 self.notes.rows += 1
                 yield row
         if self.notes.rows == 0 and self.problems.count == before:
             self._bad(0, rule="holds no rows", fix="check dataset uri and file")
+
+    def _records(self) -> Iterator[tuple[int, dict[str, object]]]:
+        match self.detected.format:
+            case DatasetFormat.PARQUET:
+                return self._parquet_records()
+            case DatasetFormat.CSV:
+                return self._csv_records()
+            case _:
+                return self._json_records()
 
     def _bad(self, line: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
         self.problems.add(self.name, line, rule=rule, fix=fix, field=field, value=value)
@@ -137,16 +146,21 @@ class Reader:
                 fix="close every quote and double quotes inside quoted cells",
             )  # fmt: skip
 
-    def _header_is_sound(self, header: list[str]) -> bool:
+    def _parquet_records(self) -> Iterator[tuple[int, dict[str, object]]]:
+        file = ParquetRows.open(self.path, self._bad)
+        if file is not None and self._header_is_sound(file.names, line=0):
+            yield from file.records({self.columns.text: "text", self.columns.label: "label"})
+
+    def _header_is_sound(self, header: list[str], *, line: int = 1) -> bool:
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             self._bad(
-                1, rule="stands twice in the header", fix="give each column its own name",
+                line, rule="stands twice in the header", fix="give each column its own name",
                 field=twice[0], value=f"columns: {', '.join(header)}",
             )  # fmt: skip
         missing = [c for c in (self.columns.text, self.columns.label) if c not in header]
         for column in missing:
-            self._missing(1, column, header)
+            self._missing(line, column, header)
         return not twice and not missing
 
     def _missing(self, line: int, column: str, seen: list[str]) -> None:
