@@ -3,9 +3,9 @@
 Texts go to disk; memory holds a 16-byte digest, a label and a source a row.
 """
 
-import hashlib
 from array import array
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +97,19 @@ class Gatherer:
         if found.format is DatasetFormat.PARQUET:
             self.problems.files_of_rows.add(file.name)
         reader = Reader(file.path, file.name, found, self.columns, self.problems)
+        before = len(self.label_ids)
         for row in reader.rows():
-            number = self._class(file, row.line, row.label)
+            number = self.ids.get(row.label)
             if number is None:
-                continue
+                number = self._new_class(file, row.line, row.label)
+                if number is None:
+                    continue
+            self.label_ids.append(number)
             self._texts.append(row.text)
             self._chars += len(row.text)
-            self.label_ids.append(number)
-            self.parts.append(file.part)
-            self.digests += hashlib.blake2b(row.text.encode(), digest_size=16).digest()
             if len(self._texts) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
                 self._flush(writer)
+        self.parts.extend([file.part] * (len(self.label_ids) - before))
         notes = reader.notes
         entry |= {"format": str(found.format), "reason": found.reason, "rows": notes.rows}
         if notes.blank_lines:
@@ -115,22 +117,24 @@ class Gatherer:
         if notes.trimmed_labels:
             self.notes.append(f"{file.name}: {notes.trimmed_labels} labels had spaces around them")
 
-    def _class(self, file: DataFile, line: int, label: str) -> int | None:
-        number = self.ids.get(label)
-        if number is None and file.part == TRAIN:
-            number = self.ids[label] = len(self.ids)
+    def _new_class(self, file: DataFile, line: int, label: str) -> int | None:
+        if file.part == TRAIN:
+            self.ids[label] = len(self.ids)
             self.first_seen.append((file.name, line))
-        elif number is None:
-            known = ", ".join(sorted(self.ids)[:8]) + (", …" if len(self.ids) > 8 else "")
-            self.problems.add(
-                file.name, line, field=self.columns.label, value=shown(label),
-                rule="is a class that no training row has", fix=f"use one of: {known}",
-            )  # fmt: skip
-        return number
+            return self.ids[label]
+        known = ", ".join(sorted(self.ids)[:8]) + (", …" if len(self.ids) > 8 else "")
+        self.problems.add(
+            file.name, line, field=self.columns.label, value=shown(label),
+            rule="is a class that no training row has", fix=f"use one of: {known}",
+        )  # fmt: skip
+        return None
 
     def _flush(self, writer: pa.ipc.RecordBatchFileWriter) -> None:
         if self._texts:
             writer.write_batch(pa.record_batch([pa.array(self._texts)], schema=SCHEMA))
+            self.digests += b"".join(
+                [blake2b(text.encode(), digest_size=16).digest() for text in self._texts]
+            )
             self._texts, self._chars = [], 0
 
     def _check_classes(self) -> None:

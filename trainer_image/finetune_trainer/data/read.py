@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import msgspec
+
 from finetune_api.job import Columns, DatasetFormat
 from finetune_trainer.data.detect import UTF8_MARK, Detected
 from finetune_trainer.data.parquet import ParquetRows
@@ -25,8 +27,7 @@ COMMON_TEXT = ("text", "sentence", "content", "body", "message", "input", "revie
 COMMON_LABEL = ("label", "labels", "category", "class", "target", "intent", "topic", "tag")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One example: text and class name, and the line it stands on."""
 
     text: str
@@ -51,16 +52,20 @@ class Reader:
     ) -> None:
         self.path, self.name, self.detected = path, name, detected
         self.columns, self.problems = columns, problems
+        self._names = columns.text, columns.label
         self.notes = FileNotes()
+        self._sound_labels: set[str] = set()
+        """Labels that were found sound as they are; there are few, and rows are many."""
 
     def rows(self) -> Iterator[Row]:
         """Sound rows in file order."""
-        before = self.problems.count
+        before, count = self.problems.count, 0
         for line, record in self._records():
             row = self._row(line, record)
             if row is not None:
-                self.notes.rows += 1
+                count += 1
                 yield row
+        self.notes.rows = count
         if self.notes.rows == 0 and self.problems.count == before:
             self._bad(0, rule="holds no rows", fix="check dataset uri and file")
 
@@ -80,41 +85,65 @@ class Reader:
         """Decoded lines with their numbers; None where a line is not UTF-8 (told)."""
         with self.path.open("rb") as file:
             for number, raw in enumerate(file, 1):
-                data = raw.removeprefix(UTF8_MARK) if number == 1 else raw
-                try:
-                    yield number, data.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    byte = data[error.start : error.start + 1].hex()
-                    self._bad(
-                        number, rule="is not UTF-8", fix=UTF8_FIX,
-                        value=f"byte 0x{byte} at column {error.start + 1}",
-                    )  # fmt: skip
-                    yield number, None
+                yield number, self._decoded(number, raw)
+
+    def _decoded(self, number: int, raw: bytes) -> str | None:
+        data = raw.removeprefix(UTF8_MARK) if number == 1 else raw
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = data[error.start : error.start + 1].hex()
+            self._bad(
+                number, rule="is not UTF-8", fix=UTF8_FIX,
+                value=f"byte 0x{byte} at column {error.start + 1}",
+            )  # fmt: skip
+            return None
 
     def _json_records(self) -> Iterator[tuple[int, dict[str, object]]]:
-        for number, line in self._lines():
-            if line is None:
-                continue
-            if line.isspace() or not line:
-                self.notes.blank_lines += 1
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                at = f"column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-                why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                self._bad(
-                    number, rule="is not valid JSON", fix="write one JSON object a line",
-                    value=f"{why} at {at}",
-                )  # fmt: skip
-                continue
-            if not isinstance(record, dict):
-                self._bad(
-                    number, rule="is not a JSON object", fix="write one JSON object a line",
-                    value=shown(record),
-                )  # fmt: skip
-                continue
+        decode = msgspec.json.Decoder().decode
+        with self.path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    record = decode(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    yield from self._json_record_or_why_not(number, raw)
+                    continue
+                if isinstance(record, dict):
+                    yield number, record
+                else:
+                    self._no_object(number, record)
+
+    def _json_record_or_why_not(
+        self, number: int, raw: bytes
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        """A line that the fast and strict parser refuses: Python's own reads a little more, and
+        says where it stops."""
+        line = self._decoded(number, raw)
+        if line is None:
+            return
+        if not line or line.isspace():
+            self.notes.blank_lines += 1
+            return
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            self._bad(
+                number, rule="is not valid JSON", fix="write one JSON object a line",
+                value=f"{why}{at}"[:200],
+            )  # fmt: skip
+            return
+        if isinstance(record, dict):
             yield number, record
+        else:
+            self._no_object(number, record)
+
+    def _no_object(self, number: int, value: object) -> None:
+        self._bad(
+            number, rule="is not a JSON object", fix="write one JSON object a line",
+            value=shown(value),
+        )  # fmt: skip
 
     def _csv_records(self) -> Iterator[tuple[int, dict[str, object]]]:
         csv.field_size_limit(CSV_FIELD_LIMIT)
@@ -179,13 +208,14 @@ class Reader:
         )  # fmt: skip
 
     def _row(self, line: int, record: dict[str, object]) -> Row | None:
-        missing = [c for c in (self.columns.text, self.columns.label) if c not in record]
-        for column in missing:
-            self._missing(line, column, list(record))
-        if missing:
+        text_column, label_column = self._names
+        if text_column not in record or label_column not in record:
+            for column in self._names:
+                if column not in record:
+                    self._missing(line, column, list(record))
             return None
-        text = self._text(line, record[self.columns.text])
-        label = self._label(line, record[self.columns.label])
+        text = self._text(line, record[text_column])
+        label = self._label(line, record[label_column])
         return Row(text, label, line) if text is not None and label is not None else None
 
     def _text(self, line: int, value: object) -> str | None:
@@ -210,6 +240,8 @@ class Reader:
         return value
 
     def _label(self, line: int, value: object) -> str | None:
+        if isinstance(value, str) and value in self._sound_labels:
+            return value
         field = self.columns.label
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
@@ -226,7 +258,10 @@ class Reader:
             )  # fmt: skip
             return None
         trimmed = value.strip()
-        self.notes.trimmed_labels += trimmed != value
+        if trimmed == value:
+            self._sound_labels.add(value)
+        else:
+            self.notes.trimmed_labels += 1
         return trimmed
 
 
