@@ -14,7 +14,7 @@ from finetune_trainer.model.export import export
 from finetune_trainer.model.load import Classifier
 from finetune_trainer.train import Session
 
-BASELINE_VERSION = 1
+BASELINE_VERSION = 2
 
 
 def stop_requested(session: Session) -> bool:
@@ -53,29 +53,29 @@ def _measure(session: Session, classifier: Classifier, parts: dict[str, Rows]) -
     if len(train) > probe.MAX_ROWS:
         drawn = np.random.default_rng([seed, 4]).permutation(len(train))[: probe.MAX_ROWS]
         train = train.some(np.sort(drawn))
-    used = {"train": train, "validation": parts["validation"], "test": parts["test"]}
+    used = {"train": train, "test": parts["test"]}
     views = {
         name: probe.features(classifier.model, classifier.head, rows, gang, **options)
         for name, rows in used.items()
     }
     result = None
     if gang.is_main:
-        result = _fit(classifier, used, views, lambda: session.channel.heartbeat(0))
+        result = _fit(classifier, used, views, seed, lambda: session.channel.heartbeat(0))
     made: dict[str, Any] = gang.from_main(result)
     return made
 
 
-def _fit(classifier: Classifier, used: dict[str, Rows], views: Any, beat: Any) -> dict[str, Any]:
+def _fit(
+    classifier: Classifier, used: dict[str, Rows], views: Any, seed: int, beat: Any
+) -> dict[str, Any]:
     classes = classifier.model.config.num_labels
     has_bias = classifier.model.get_submodule(classifier.head).bias is not None
     labels = {name: rows.labels for name, rows in used.items()}
     scores, probes, predicted = {}, {}, {}
     for number, view in enumerate(("head", "mean")):
         probes[view] = probe.fit(
-            views["train"][number], labels["train"],
-            views["validation"][number], labels["validation"],
-            classes=classes, intercept=has_bias or view == "mean",
-            beat=beat,
+            views["train"][number], labels["train"], classes=classes,
+            intercept=has_bias or view == "mean", seed=seed, beat=beat,
         )  # fmt: skip
         predicted[view] = probes[view].predict(views["test"][number])
         scores[view] = compare.accuracy(labels["test"], predicted[view])
