@@ -20,6 +20,7 @@ class DatasetFormat(StrEnum):
     AUTO = "Auto"
     JSONL = "JSONL"
     CSV = "CSV"
+    PARQUET = "Parquet"
 
 
 class Layout(StrEnum):

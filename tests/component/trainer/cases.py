@@ -250,3 +250,40 @@ def probe_against_head() -> dict[str, Any]:
         "probe": made.scores(view).tolist(), "model": scores.tolist(),
         "fresh": found.fresh, "head": found.head,
     }  # fmt: skip
+
+
+def fit_probe(kind: str) -> dict[str, Any]:
+    """A probe of drawn rows, and the log loss on new rows of it and of every fixed strength."""
+    import numpy as np
+
+    from finetune_trainer.evaluate import probe
+
+    rng = np.random.default_rng(0)
+    counts = {"clear": [60, 60, 60], "noise": [60, 60, 60], "rare": [50, 1, 2, 40]}[kind]
+    centres = rng.normal(size=(len(counts), 40)) * (0 if kind == "noise" else 1)
+
+    def draw(size: list[int]) -> tuple[Any, Any]:
+        labels = np.repeat(np.arange(len(size)), size)
+        rows = centres[labels] + rng.normal(size=(len(labels), 40)) * (
+            3 if kind != "clear" else 0.1
+        )
+        return rows.astype(np.float32), labels
+
+    rows, labels = draw(counts)
+    new, truth = draw([8 * count for count in counts])
+    beats: list[int] = []
+    options = {"classes": len(counts), "intercept": True, "beat": lambda: beats.append(1)}
+    made = probe.fit(rows, labels, seed=1, **options)
+    again = probe.fit(rows, labels, seed=1, **options)
+
+    def loss(found: Any) -> float:
+        return probe._log_loss(found.scores(new), truth)
+
+    fixed = [
+        loss(probe._fit(rows, labels, strength, *options.values())) for strength in probe.STRENGTHS
+    ]
+    return {
+        "loss": loss(made), "fixed": fixed, "beats": len(beats),
+        "accuracy": float((made.predict(new) == truth).mean()),
+        "same": bool((made.weight == again.weight).all()),
+    }  # fmt: skip

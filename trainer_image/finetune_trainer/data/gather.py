@@ -3,11 +3,11 @@
 Contents go to disk; memory holds two 16-byte digests, a class and a part for each row.
 """
 
-import hashlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from finetune_api.dataset import Dataset, Layout
 from finetune_api.errors import DataError
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import detect
-from finetune_trainer.data.layouts import LAYOUTS, Row, choose, tell_missing
+from finetune_trainer.data.layouts import LAYOUTS, Row, RowLayout, choose, tell_missing
 from finetune_trainer.data.problems import Problems
 from finetune_trainer.data.read import Reader
 from finetune_trainer.data.split import TRAIN
@@ -75,7 +75,7 @@ class Gatherer:
         self.asked, self.whole = bytearray(), bytearray()
         self.files: list[dict[str, object]] = []
         self.notes: list[str] = []
-        self._contents: list[str] = []
+        self._rows_at_hand: list[Row] = []
         self._chars = 0
 
     def gather(self, files: list[DataFile]) -> Gathered:
@@ -107,16 +107,25 @@ class Gatherer:
         self.files.append(entry)
         if found.problem:
             self.problems.add(
-                file.name, 0, rule=found.problem, fix="convert it to JSONL or CSV in UTF-8"
+                file.name, 0, rule=found.problem, fix="convert it to JSONL, CSV in UTF-8 or Parquet"
             )
             return
         reader = Reader(file.path, file.name, found, self.problems)
-        before, count = self.problems.count, 0
+        before, kept, count = self.problems.count, len(self.label_ids), 0
         for line, row in self._rows(reader):
             count += 1
-            self._keep(row, file, line)
-            if len(self._contents) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
+            number = self.classes.ids.get(row.answer) if self.layout is Layout.LABELS else 0
+            if number is None:
+                defines = file.part == TRAIN
+                number = self.classes.new(row.answer, file.name, line, defines=defines)
+                if number is None:
+                    continue
+            self.label_ids.append(number)
+            self._rows_at_hand.append(row)
+            self._chars += len(row.content)
+            if len(self._rows_at_hand) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
                 self._flush(writer)
+        self.parts.extend([file.part] * (len(self.label_ids) - kept))
         if count == 0 and self.problems.count == before:
             reader.tell(0, rule="holds no rows", fix="check dataset uri and file")
         entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
@@ -125,44 +134,54 @@ class Gatherer:
 
     def _rows(self, reader: Reader) -> Iterator[tuple[int, Row]]:
         """The sound rows of a file."""
-        columns, layout = self.dataset.columns, None
-        for line, record in reader.records():
-            if self.layout is None:
-                self.layout = choose(self.dataset.layout, self.possible, columns, list(record))
-            layout = layout or LAYOUTS[self.layout](columns)
-            tell = partial(reader.tell, 1 if reader.has_header else line)
-            if any(getattr(columns, role) not in record for role in layout.roles):
-                tell_missing(layout, columns, list(record), tell)
-                if reader.has_header:
-                    return
-                continue
-            row = layout.row(record, partial(reader.tell, line))
+        layout: RowLayout | None = None
+        roles: dict[str, str] = {}
+        here = 0
+
+        def tell(**problem: str) -> None:
+            reader.tell(here, **problem)
+
+        def fit(seen: list[str], line: int) -> dict[str, str] | None:
+            nonlocal layout, roles
+            if layout is None:
+                layout = self._layout(seen)
+                roles = {getattr(self.dataset.columns, role): role for role in layout.roles}
+            if roles.keys() <= set(seen):
+                return roles
+            tell_missing(roles, seen, partial(reader.tell, line))
+            return None
+
+        for here, record in reader.records(fit):
+            if layout is None or not roles.keys() <= record.keys():
+                if fit(list(record), here) is None:
+                    continue
+                assert layout is not None
+            row = layout.row(record, tell)
             if row is not None:
-                yield line, row
+                yield here, row
         if layout is not None and layout.trimmed_labels:
             text = f"{reader.name}: {layout.trimmed_labels} labels had spaces around them"
             self.notes.append(text)
 
-    def _keep(self, row: Row, file: DataFile, line: int) -> None:
-        number: int | None = 0
-        if self.layout is Layout.LABELS:
-            defines = file.part == TRAIN
-            number = self.classes.number(row.answer, file.name, line, defines=defines)
-        if number is None:
-            return
-        self._contents.append(row.content)
-        self._chars += len(row.content)
-        self.label_ids.append(number)
-        self.parts.append(file.part)
-        asked = hashlib.blake2b(row.asked.encode(), digest_size=16)
-        self.asked += asked.digest()
-        asked.update(b"\0" + row.answer.encode())
-        self.whole += asked.digest()
+    def _layout(self, seen: list[str]) -> RowLayout:
+        """The dataset's layout, chosen by the first columns that are seen."""
+        columns = self.dataset.columns
+        if self.layout is None:
+            self.layout = choose(self.dataset.layout, self.possible, columns, seen)
+        return LAYOUTS[self.layout](columns)
 
     def _flush(self, writer: pa.ipc.RecordBatchFileWriter) -> None:
-        if self._contents:
-            writer.write_batch(pa.record_batch([pa.array(self._contents)], schema=SCHEMA))
-            self._contents, self._chars = [], 0
+        rows = self._rows_at_hand
+        if not rows:
+            return
+        contents = pa.array([row.content for row in rows])
+        writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
+        for row in rows:
+            digest = blake2b(row.asked.encode(), digest_size=16)
+            self.asked += digest.digest()
+            digest.update(b"\0" + row.answer.encode())
+            self.whole += digest.digest()
+        self._rows_at_hand, self._chars = [], 0
 
 
 def require_rows(count: int, part: str) -> None:

@@ -5,10 +5,11 @@ guessed: a label that is a number with a fraction, or a conversation without an 
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Protocol
+
+import msgspec
 
 from finetune_api.dataset import Columns, Layout
 from finetune_trainer.data.problems import shown
@@ -29,8 +30,7 @@ Tell = Callable[..., None]
 """Tells a problem of the present record: ``rule``, ``fix``, ``field``, ``value``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One example: ``content`` is what will be tokenised; ``asked`` is what a training row must
     not share with a held-out one; ``answer`` is its class or completion."""
 
@@ -60,6 +60,8 @@ class Labels:
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         self.trimmed_labels = 0
+        self._sound_labels: set[str] = set()
+        """Labels that were found sound as they are; there are few, and rows are many."""
 
     def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
         """Text and class name."""
@@ -68,6 +70,8 @@ class Labels:
         return Row(text, text, label) if text is not None and label is not None else None
 
     def _label(self, value: object, tell: Tell) -> str | None:
+        if isinstance(value, str) and value in self._sound_labels:
+            return value
         field = self.columns.label
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
@@ -84,7 +88,10 @@ class Labels:
             )  # fmt: skip
             return None
         trimmed = value.strip()
-        self.trimmed_labels += trimmed != value
+        if trimmed == value:
+            self._sound_labels.add(value)
+        else:
+            self.trimmed_labels += 1
         return trimmed
 
 
@@ -186,14 +193,13 @@ def choose(
     return max(possible, key=likeness)
 
 
-def tell_missing(layout: RowLayout, columns: Columns, seen: list[str], tell: Tell) -> None:
-    """Tell each column that a record lacks, with the likeliest of those seen."""
-    names = {role: getattr(columns, role) for role in layout.roles}
-    for role, name in names.items():
+def tell_missing(roles: Mapping[str, str], seen: list[str], tell: Tell) -> None:
+    """Tell each column that a record lacks, with the likeliest of those seen. ``roles`` gives the
+    role of each column."""
+    for name, role in roles.items():
         if name in seen:
             continue
-        others = [other for other in names.values() if other != name]
-        candidates = [column for column in seen if column not in others]
+        candidates = [column for column in seen if column not in roles]
         lowered = {column.lower(): column for column in candidates}
         close = [lowered[common] for common in COMMON[role] if common in lowered]
         close += get_close_matches(name, candidates, n=1)

@@ -77,7 +77,7 @@ def fetch_data(job: JobConfig, store: ObjectStore, folder: Path) -> DataFiles:
         wanted = {name for name in names if is_data_name(name)} if uri.endswith("/") else set(names)
         if not wanted:
             raise UserError(
-                f"{uri} holds no .jsonl or .csv file, only {', '.join(names[:5])}",
+                f"{uri} holds no .jsonl, .csv or .parquet file, only {', '.join(names[:5])}",
                 "name the data file itself, or rename it",
             )
         place = folder / str(part)

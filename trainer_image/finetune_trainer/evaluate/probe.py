@@ -8,6 +8,7 @@ arXiv:2202.10054: fine-tuning from a probe does not distort features as a random
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,11 @@ from finetune_trainer.model.load import Loaded
 if TYPE_CHECKING:
     from finetune_trainer.train import Session
 
-STRENGTHS = (1e-4, 1e-3, 0.01, 0.1, 1.0)
-"""Inverse L2 strengths that are tried; the validation rows choose."""
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Inverse L2 strengths; the search starts in the middle and goes on while the loss falls."""
+FOLDS = 5
+CHOOSING_ROWS = 4_000
+"""Training rows that choose the strength at most: several fits a strength."""
 SCALE_FLOOR = 0.25
 """Least scale of a feature, as a share of the median."""
 MAX_ROWS = 20_000
@@ -54,11 +58,11 @@ def measure(
     Returns ``weight``, ``bias`` and the test rows' ``predicted`` classes, and the scores; empty on
     other ranks.
     """
-    train = parts["train"]
+    train, seed = parts["train"], session.job.spec.training.seed
     if len(train) > MAX_ROWS:
-        rng = np.random.default_rng([session.job.spec.training.seed, 4])
+        rng = np.random.default_rng([seed, 4])
         train = train.some(np.sort(rng.permutation(len(train))[:MAX_ROWS]))
-    used = {"train": train, "validation": parts["validation"], "test": parts["test"]}
+    used = {"train": train, "test": parts["test"]}
     views = {
         name: features(loaded.model, loaded.head, rows, session) for name, rows in used.items()
     }
@@ -69,10 +73,8 @@ def measure(
     scores, probes, predicted = {}, {}, {}
     for number, view in enumerate(("head", "mean")):
         probes[view] = fit(
-            views["train"][number], labels["train"],
-            views["validation"][number], labels["validation"],
-            classes=loaded.model.config.num_labels, intercept=has_bias or view == "mean",
-            beat=session.beat,
+            views["train"][number], labels["train"], classes=loaded.model.config.num_labels,
+            intercept=has_bias or view == "mean", seed=seed, beat=session.beat,
         )  # fmt: skip
         predicted[view] = probes[view].predict(views["test"][number])
         scores[view] = classes.accuracy(labels["test"], predicted[view])
@@ -120,38 +122,83 @@ def features(
 
 
 def fit(
-    train: NDArray[np.float32],
-    train_labels: NDArray[np.int64],
-    validation: NDArray[np.float32],
-    validation_labels: NDArray[np.int64],
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
     *,
     classes: int,
     intercept: bool = True,
+    seed: int,
     beat: Callable[[], None] = lambda: None,
 ) -> Probe:
-    """The probe whose regularisation suits the validation rows best (log loss)."""
+    """The probe of ``rows`` [rows, features], regularised as cross-validation finds best."""
+    chosen = np.random.default_rng([seed, 5]).permutation(len(labels))[:CHOOSING_ROWS]
+    strength = _strength(rows[chosen], labels[chosen], classes, intercept, seed, beat)
+    return _fit(rows, labels, strength, classes, intercept, beat)
+
+
+def _strength(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    intercept: bool,
+    seed: int,
+    beat: Callable[[], None],
+) -> float:
+    """The strength with the least log loss on the rows that each fold holds out.
+
+    Held-out validation rows are too few to tell neighbours apart; all training rows together are
+    not.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = min(FOLDS, int(np.bincount(labels).max()))
+    if folds < 2:
+        return STRENGTHS[len(STRENGTHS) // 2]
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # Classes with fewer rows than folds: some folds go without them.
+        warnings.simplefilter("ignore", UserWarning)
+        splits = list(splitter.split(rows, labels))
+
+    @cache
+    def loss(at: int) -> float:
+        if not 0 <= at < len(STRENGTHS):
+            return float("inf")
+        total = 0.0
+        for learn, hold in splits:
+            probe = _fit(rows[learn], labels[learn], STRENGTHS[at], classes, intercept, beat)
+            total += _log_loss(probe.scores(rows[hold]), labels[hold]) * len(hold)
+        return total
+
+    at = len(STRENGTHS) // 2
+    step = 1 if loss(at + 1) < loss(at) else -1
+    while loss(at + step) < loss(at):
+        at += step
+    return STRENGTHS[at]
+
+
+def _fit(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    strength: float,
+    classes: int,
+    intercept: bool,
+    beat: Callable[[], None],
+) -> Probe:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    wide = train.astype(np.float64)
+    wide = rows.astype(np.float64)
     mean = wide.mean(axis=0) if intercept else np.zeros(wide.shape[1])
     scale = wide.std(axis=0)
     # A feature that hardly varies must not be blown up: its weight would be huge in the head.
     scale = np.maximum(scale, SCALE_FLOOR * np.median(scale)) + 1e-12
-    scaled = (wide - mean) / scale
-    best: tuple[float, Probe] | None = None
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=500, fit_intercept=intercept)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(scaled, train_labels)
-        beat()
-        probe = _folded(model, mean, scale, classes)
-        loss = _log_loss(probe.scores(validation), validation_labels)
-        if best is None or loss < best[0]:
-            best = (loss, probe)
-    assert best is not None
-    return best[1]
+    model = LogisticRegression(C=strength, max_iter=500, fit_intercept=intercept)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit((wide - mean) / scale, labels)
+    beat()
+    return _folded(model, mean, scale, classes)
 
 
 def _folded(
