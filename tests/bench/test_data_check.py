@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune_api.job import Columns, DatasetFormat, FineTuneJob
+from finetune_api.dataset import Dataset, Layout, TrainSource
+from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import build
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.split import TRAIN
@@ -46,7 +47,8 @@ def write_rows(path: Path, size: int) -> None:
 
 
 def gatherer(arrow: Path) -> Gatherer:
-    return Gatherer(Columns(), DatasetFormat.AUTO, arrow)
+    dataset = Dataset(train=TrainSource(uri="file:///rows.jsonl"))
+    return Gatherer(dataset, (Layout.LABELS,), arrow)
 
 
 def seconds(work: Callable[[], object]) -> float:

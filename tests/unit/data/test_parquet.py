@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetune_api.dataset import Columns, Dataset, DatasetFormat, Layout, TrainSource
 from finetune_api.errors import DataError
-from finetune_api.job import Columns, Dataset, DatasetFormat, TrainSource
 from finetune_trainer.data.build import assign
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.split import TRAIN
@@ -33,8 +33,12 @@ def parquet(columns, **options):
 def gather(folder, content, name="rows.parquet", columns=None, asked=DatasetFormat.AUTO):
     path = folder / name
     path.write_bytes(content)
-    gatherer = Gatherer(columns or Columns(), asked, folder / "texts.arrow")
-    return gatherer.gather([DataFile(path, name, TRAIN)])
+    return gatherer(folder, columns, asked).gather([DataFile(path, name, TRAIN)])
+
+
+def gatherer(folder, columns=None, asked=DatasetFormat.AUTO, layouts=(Layout.LABELS,)):
+    dataset = Dataset(train=TrainSource(uri="s3://b/x"), columns=columns or Columns(), format=asked)
+    return Gatherer(dataset, layouts, folder / "texts.arrow")
 
 
 def refused(folder, content, **options):
@@ -225,9 +229,35 @@ def test_files_of_several_formats_are_one_dataset(tmp_path):
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
         files.append(DataFile(tmp_path / name, name, TRAIN))
-    found = Gatherer(Columns(), DatasetFormat.AUTO, tmp_path / "texts.arrow").gather(files)
+    found = gatherer(tmp_path).gather(files)
     assert [file["format"] for file in found.files] == ["Parquet", "JSONL", "CSV"]
     assert found.rows == ROWS + 6
+
+
+TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+
+
+def conversations(folder, column):
+    path = folder / "rows.parquet"
+    # A label column of a type that no class could have is none of this layout's business.
+    path.write_bytes(parquet({"label": [1.5] * len(column), "messages": column}))
+    layouts = (Layout.PROMPT_COMPLETION, Layout.MESSAGES)
+    return gatherer(folder, layouts=layouts).gather([DataFile(path, path.name, TRAIN)])
+
+
+def test_conversations_are_nested_lists(tmp_path):
+    found = conversations(tmp_path, [TURNS, TURNS[:1] + [{"role": "assistant", "content": "yes"}]])
+    assert found.layout is Layout.MESSAGES
+    assert [json.loads(text)[1]["content"] for text in texts(found)] == ["hello", "yes"]
+
+
+def test_a_bad_turn_and_a_bad_type_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"rows.parquet row 2 .*'messages\[0\].role'"):
+        conversations(tmp_path, [TURNS, [{"role": "bot", "content": "x"}]])
+    with pytest.raises(
+        DataError, match=r"\(the column is string\): field 'messages' must be a list"
+    ):
+        conversations(tmp_path, ["user: hi"])
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -258,7 +288,7 @@ def test_the_same_rows_in_any_format_give_the_same_data(tmp_path_factory, rows, 
         found = gather(tmp_path_factory.mktemp("format"), content, name=name)
         parts, dropped = assign(found, Dataset(train=TrainSource(uri="s3://b/x")), seed)
         results.append(
-            (texts(found), found.digests.tolist(), found.label_ids.tolist(), found.labels,
+            (texts(found), found.asked.tolist(), found.whole.tolist(), found.label_ids.tolist(), found.labels,
              parts.tolist(), dropped)
         )  # fmt: skip
     assert results[0] == results[1] == results[2]

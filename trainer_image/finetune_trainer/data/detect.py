@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_api.job import DatasetFormat
+from finetune_api.dataset import DatasetFormat
 from finetune_trainer.data.parquet import MAGIC
 
 NAMES = {

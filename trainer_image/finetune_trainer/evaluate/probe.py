@@ -9,14 +9,19 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune_trainer.distributed import Gang
-from finetune_trainer.evaluate.forward import Rows, forward
+from finetune_trainer.evaluate import classes
+from finetune_trainer.evaluate.baseline import Arrays
+from finetune_trainer.evaluate.forward import Rows, forward, without_labels
+from finetune_trainer.model.load import Loaded
+
+if TYPE_CHECKING:
+    from finetune_trainer.train import Session
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse L2 strengths; the search starts in the middle and goes on while the loss falls."""
@@ -45,8 +50,45 @@ class Probe:
         return self.scores(features).argmax(axis=1)
 
 
+def measure(
+    session: "Session", loaded: Loaded, parts: dict[str, Rows]
+) -> tuple[Arrays, dict[str, Any]]:
+    """Features of all ranks, a probe by rank 0; the base's score is the better of two views.
+
+    Returns ``weight``, ``bias`` and the test rows' ``predicted`` classes, and the scores; empty on
+    other ranks.
+    """
+    train = parts["train"]
+    if len(train) > MAX_ROWS:
+        rng = np.random.default_rng([session.job.spec.training.seed, 4])
+        train = train.some(np.sort(rng.permutation(len(train))[:MAX_ROWS]))
+    used = {"train": train, "test": parts["test"]}
+    views = {
+        name: features(loaded.model, loaded.head, rows, session) for name, rows in used.items()
+    }
+    if not session.gang.is_main:
+        return {}, {}
+    labels = {name: rows.labels for name, rows in used.items()}
+    has_bias = loaded.model.get_submodule(loaded.head).bias is not None
+    scores, probes, predicted = {}, {}, {}
+    for number, view in enumerate(("head", "mean")):
+        probes[view] = fit(
+            views["train"][number], labels["train"],
+            classes=loaded.model.config.num_labels, intercept=has_bias or view == "mean",
+            seed=session.job.spec.training.seed, beat=session.beat,
+        )  # fmt: skip
+        predicted[view] = probes[view].predict(views["test"][number])
+        scores[view] = classes.accuracy(labels["test"], predicted[view])
+    better = max(scores, key=lambda view: scores[view])
+    arrays = {
+        "weight": probes["head"].weight, "bias": probes["head"].bias,
+        "predicted": predicted[better],
+    }  # fmt: skip
+    return arrays, {"accuracy": scores, "better": better}
+
+
 def features(
-    model: Any, head: str, rows: Rows, gang: Gang, **options: Any
+    model: Any, head: str, rows: Rows, session: "Session"
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Two views of every row: the head's input, and the mean of the last hidden states."""
     caught: dict[str, torch.Tensor] = {}
@@ -54,7 +96,8 @@ def features(
     def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         caught["input"] = inputs[0]
 
-    def take(outputs: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def take(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        outputs = model(**without_labels(batch))
         mask = batch["attention_mask"]
         before_head = caught.pop("input")
         if before_head.dim() == 3:
@@ -71,7 +114,7 @@ def features(
     model.config.output_hidden_states = True
     handle = module.register_forward_pre_hook(hook)
     try:
-        both = forward(model, rows, gang, take, **options)
+        both = forward(model, rows, session, take, may_stop=True)
     finally:
         handle.remove()
         model.config.output_hidden_states = wanted
