@@ -246,7 +246,8 @@ def conversations(folder, column):
 
 
 def test_conversations_are_nested_lists(tmp_path):
-    found = conversations(tmp_path, [TURNS, TURNS[:1] + [{"role": "assistant", "content": "yes"}]])
+    other = [TURNS[0], {"role": "assistant", "content": "yes"}]
+    found = conversations(tmp_path, [TURNS, other])
     assert found.layout is Layout.MESSAGES
     assert [json.loads(text)[1]["content"] for text in texts(found)] == ["hello", "yes"]
 
@@ -288,7 +289,7 @@ def test_the_same_rows_in_any_format_give_the_same_data(tmp_path_factory, rows, 
         found = gather(tmp_path_factory.mktemp("format"), content, name=name)
         parts, dropped = assign(found, Dataset(train=TrainSource(uri="s3://b/x")), seed)
         results.append(
-            (texts(found), found.asked.tolist(), found.whole.tolist(), found.label_ids.tolist(), found.labels,
-             parts.tolist(), dropped)
+            (texts(found), found.asked.tolist(), found.whole.tolist(), found.label_ids.tolist(),
+             found.labels, parts.tolist(), dropped)
         )  # fmt: skip
     assert results[0] == results[1] == results[2]

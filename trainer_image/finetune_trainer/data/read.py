@@ -165,7 +165,7 @@ class Reader:
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             self.tell_at(
-                self.header_line or 0, rule="stands twice in the header", fix="give each column its own name",
-                field=twice[0], value=f"columns: {', '.join(header)}",
+                self.header_line or 0, rule="stands twice in the header", field=twice[0],
+                fix="give each column its own name", value=f"columns: {', '.join(header)}",
             )  # fmt: skip
         return not twice
