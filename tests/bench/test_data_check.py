@@ -47,7 +47,7 @@ def write_rows(path: Path, size: int) -> None:
 
 
 def gatherer(arrow: Path) -> Gatherer:
-    dataset = Dataset(train=TrainSource(uri="s3://data/rows.jsonl"))
+    dataset = Dataset(train=TrainSource(uri="file:///rows.jsonl"))
     return Gatherer(dataset, (Layout.LABELS,), arrow)
 
 

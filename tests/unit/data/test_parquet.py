@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune_api.dataset import Dataset, Layout, TrainSource
+from finetune_api.dataset import Columns, Dataset, DatasetFormat, Layout, TrainSource
 from finetune_api.errors import DataError
 from finetune_trainer.data.build import assign
 from finetune_trainer.data.gather import DataFile, Gatherer
@@ -30,15 +30,15 @@ def parquet(columns, **options):
     return sink.getvalue()
 
 
-def gatherer(folder, **settings):
-    dataset = Dataset(train=TrainSource(uri="s3://data/rows"), **settings)
-    return Gatherer(dataset, (Layout.LABELS,), folder / "contents.arrow")
-
-
-def gather(folder, content, name="rows.parquet", **settings):
+def gather(folder, content, name="rows.parquet", columns=None, asked=DatasetFormat.AUTO):
     path = folder / name
     path.write_bytes(content)
-    return gatherer(folder, **settings).gather([DataFile(path, name, TRAIN)])
+    return gatherer(folder, columns, asked).gather([DataFile(path, name, TRAIN)])
+
+
+def gatherer(folder, columns=None, asked=DatasetFormat.AUTO, layouts=(Layout.LABELS,)):
+    dataset = Dataset(train=TrainSource(uri="s3://b/x"), columns=columns or Columns(), format=asked)
+    return Gatherer(dataset, layouts, folder / "texts.arrow")
 
 
 def refused(folder, content, **options):
@@ -77,7 +77,7 @@ def test_text_in_any_encoding_is_read(tmp_path, kind):
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint64()])
 def test_whole_numbers_are_classes(tmp_path, kind):
     content = parquet({"text": TEXTS, "label": pa.array([n % 3 for n in range(ROWS)], kind)})
-    assert gather(tmp_path, content, format="Parquet").labels == ["0", "1", "2"]
+    assert gather(tmp_path, content, asked=DatasetFormat.PARQUET).labels == ["0", "1", "2"]
 
 
 def test_rows_are_numbered_over_batches_and_row_groups(tmp_path):
@@ -211,11 +211,11 @@ def test_encryption_is_named(tmp_path, plaintext_footer):
 def test_the_formats_name_is_held_against_the_content(tmp_path):
     content = parquet({"text": TEXTS, "label": LABELS})
     assert gather(tmp_path, content, name="rows.csv").rows == ROWS
-    sentence = refused(tmp_path, content, format="JSONL")
+    sentence = refused(tmp_path, content, asked=DatasetFormat.JSONL)
     assert "is a Parquet file, and dataset.format is JSONL" in sentence
-    sentence = refused(tmp_path, b'{"text": "x", "label": "a"}', format="Parquet")
+    sentence = refused(tmp_path, b'{"text": "x", "label": "a"}', asked=DatasetFormat.PARQUET)
     assert "is no Parquet file, as dataset.format says" in sentence
-    assert "holds no rows" in refused(tmp_path, b"", format="Parquet")
+    assert "holds no rows" in refused(tmp_path, b"", asked=DatasetFormat.PARQUET)
 
 
 def test_files_of_several_formats_are_one_dataset(tmp_path):
@@ -232,6 +232,33 @@ def test_files_of_several_formats_are_one_dataset(tmp_path):
     found = gatherer(tmp_path).gather(files)
     assert [file["format"] for file in found.files] == ["Parquet", "JSONL", "CSV"]
     assert found.rows == ROWS + 6
+
+
+TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+
+
+def conversations(folder, column):
+    path = folder / "rows.parquet"
+    # A label column of a type that no class could have is none of this layout's business.
+    path.write_bytes(parquet({"label": [1.5] * len(column), "messages": column}))
+    layouts = (Layout.PROMPT_COMPLETION, Layout.MESSAGES)
+    return gatherer(folder, layouts=layouts).gather([DataFile(path, path.name, TRAIN)])
+
+
+def test_conversations_are_nested_lists(tmp_path):
+    other = [TURNS[0], {"role": "assistant", "content": "yes"}]
+    found = conversations(tmp_path, [TURNS, other])
+    assert found.layout is Layout.MESSAGES
+    assert [json.loads(text)[1]["content"] for text in texts(found)] == ["hello", "yes"]
+
+
+def test_a_bad_turn_and_a_bad_type_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"rows.parquet row 2 .*'messages\[0\].role'"):
+        conversations(tmp_path, [TURNS, [{"role": "bot", "content": "x"}]])
+    with pytest.raises(
+        DataError, match=r"\(the column is string\): field 'messages' must be a list"
+    ):
+        conversations(tmp_path, ["user: hi"])
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -262,7 +289,7 @@ def test_the_same_rows_in_any_format_give_the_same_data(tmp_path_factory, rows, 
         found = gather(tmp_path_factory.mktemp("format"), content, name=name)
         parts, dropped = assign(found, Dataset(train=TrainSource(uri="s3://b/x")), seed)
         results.append(
-            (texts(found), found.whole.tolist(), found.label_ids.tolist(), found.labels,
-             parts.tolist(), dropped)
+            (texts(found), found.asked.tolist(), found.whole.tolist(), found.label_ids.tolist(),
+             found.labels, parts.tolist(), dropped)
         )  # fmt: skip
     assert results[0] == results[1] == results[2]

@@ -16,19 +16,20 @@ class Classes:
         self.ids: dict[str, int] = {}
         self._first_seen: list[tuple[str, int]] = []
 
-    def new(self, name: str, file: str, line: int, *, defines: bool) -> int | None:
-        """Number of a class that was not seen before; None when no training row has it (told).
-        ``defines``: this row is for training and brings the class."""
-        if defines:
-            self.ids[name] = len(self.ids)
+    def number(self, name: str, file: str, line: int, *, defines: bool) -> int | None:
+        """Number of a class; None for one that no training row has (told). ``defines``: this row
+        is for training and may bring a new class."""
+        number = self.ids.get(name)
+        if number is None and defines:
+            number = self.ids[name] = len(self.ids)
             self._first_seen.append((file, line))
-            return self.ids[name]
-        known = ", ".join(sorted(self.ids)[:8]) + (", …" if len(self.ids) > 8 else "")
-        self.problems.add(
-            file, line, field=self.column, value=shown(name),
-            rule="is a class that no training row has", fix=f"use one of: {known}",
-        )  # fmt: skip
-        return None
+        elif number is None:
+            known = ", ".join(sorted(self.ids)[:8]) + (", …" if len(self.ids) > 8 else "")
+            self.problems.add(
+                file, line, field=self.column, value=shown(name),
+                rule="is a class that no training row has", fix=f"use one of: {known}",
+            )  # fmt: skip
+        return number
 
     def check(self, train: NDArray[np.int32]) -> None:
         """Two classes or more, two training rows or more of each. ``train`` [training rows]."""

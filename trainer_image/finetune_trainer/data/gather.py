@@ -6,7 +6,6 @@ Contents go to disk; memory holds two 16-byte digests, a class and a part for ea
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from finetune_api.dataset import Dataset, Layout
 from finetune_api.errors import DataError
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import detect
-from finetune_trainer.data.layouts import LAYOUTS, Row, RowLayout, choose, tell_missing
+from finetune_trainer.data.layouts import LAYOUTS, Row, choose, tell_missing
 from finetune_trainer.data.problems import Problems
 from finetune_trainer.data.read import Reader
 from finetune_trainer.data.split import TRAIN
@@ -75,7 +74,7 @@ class Gatherer:
         self.asked, self.whole = bytearray(), bytearray()
         self.files: list[dict[str, object]] = []
         self.notes: list[str] = []
-        self._rows_at_hand: list[Row] = []
+        self._rows_kept: list[Row] = []
         self._chars = 0
 
     def gather(self, files: list[DataFile]) -> Gathered:
@@ -95,7 +94,7 @@ class Gatherer:
         assert self.layout is not None
         return Gathered(
             self.arrow, self.layout, names, numbers, parts,
-            np.frombuffer(bytes(self.asked), "V16"), np.frombuffer(bytes(self.whole), "V16"),
+            np.frombuffer(self.asked, "V16"), np.frombuffer(self.whole, "V16"),
             self.files, self.notes,
         )  # fmt: skip
 
@@ -111,77 +110,64 @@ class Gatherer:
             )
             return
         reader = Reader(file.path, file.name, found, self.problems)
-        before, kept, count = self.problems.count, len(self.label_ids), 0
-        for line, row in self._rows(reader):
+        before, count = self.problems.count, 0
+        for row in self._rows(reader):
             count += 1
-            number = self.classes.ids.get(row.answer) if self.layout is Layout.LABELS else 0
-            if number is None:
-                defines = file.part == TRAIN
-                number = self.classes.new(row.answer, file.name, line, defines=defines)
-                if number is None:
-                    continue
-            self.label_ids.append(number)
-            self._rows_at_hand.append(row)
-            self._chars += len(row.content)
-            if len(self._rows_at_hand) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
+            self._keep(row, file, reader.line)
+            if len(self._rows_kept) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
                 self._flush(writer)
-        self.parts.extend([file.part] * (len(self.label_ids) - kept))
         if count == 0 and self.problems.count == before:
-            reader.tell(0, rule="holds no rows", fix="check dataset uri and file")
+            reader.tell_at(0, rule="holds no rows", fix="check dataset uri and file")
         entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
         if reader.blank_lines:
             self.notes.append(f"{file.name}: {reader.blank_lines} blank lines passed over")
 
-    def _rows(self, reader: Reader) -> Iterator[tuple[int, Row]]:
+    def _rows(self, reader: Reader) -> Iterator[Row]:
         """The sound rows of a file."""
-        layout: RowLayout | None = None
-        roles: dict[str, str] = {}
-        here = 0
-
-        def tell(**problem: str) -> None:
-            reader.tell(here, **problem)
-
-        def fit(seen: list[str], line: int) -> dict[str, str] | None:
-            nonlocal layout, roles
-            if layout is None:
-                layout = self._layout(seen)
-                roles = {getattr(self.dataset.columns, role): role for role in layout.roles}
-            if roles.keys() <= set(seen):
-                return roles
-            tell_missing(roles, seen, partial(reader.tell, line))
-            return None
-
-        for here, record in reader.records(fit):
-            if layout is None or not roles.keys() <= record.keys():
-                if fit(list(record), here) is None:
-                    continue
-                assert layout is not None
-            row = layout.row(record, tell)
+        columns, seen = self.dataset.columns, reader.columns()
+        if self.layout is None and seen:
+            self.layout = choose(self.dataset.layout, self.possible, columns, seen)
+        layout = LAYOUTS[self.layout or self.possible[0]](columns)
+        roles = {getattr(columns, role): role for role in layout.roles}
+        needed = roles.keys()
+        if reader.header_line is not None and seen and not needed <= set(seen):
+            reader.line = reader.header_line
+            tell_missing(layout, columns, seen, reader.tell)
+            return
+        for record in reader.records(roles):
+            if not needed <= record.keys():
+                tell_missing(layout, columns, list(record), reader.tell)
+                continue
+            row = layout.row(record, reader.tell)
             if row is not None:
-                yield here, row
-        if layout is not None and layout.trimmed_labels:
+                yield row
+        if layout.trimmed_labels:
             text = f"{reader.name}: {layout.trimmed_labels} labels had spaces around them"
             self.notes.append(text)
 
-    def _layout(self, seen: list[str]) -> RowLayout:
-        """The dataset's layout, chosen by the first columns that are seen."""
-        columns = self.dataset.columns
-        if self.layout is None:
-            self.layout = choose(self.dataset.layout, self.possible, columns, seen)
-        return LAYOUTS[self.layout](columns)
+    def _keep(self, row: Row, file: DataFile, line: int) -> None:
+        number: int | None = 0
+        if self.layout is Layout.LABELS:
+            defines = file.part == TRAIN
+            number = self.classes.number(row.answer, file.name, line, defines=defines)
+        if number is None:
+            return
+        self._rows_kept.append(row)
+        self._chars += len(row.content)
+        self.label_ids.append(number)
+        self.parts.append(file.part)
 
     def _flush(self, writer: pa.ipc.RecordBatchFileWriter) -> None:
-        rows = self._rows_at_hand
-        if not rows:
-            return
-        contents = pa.array([row.content for row in rows])
-        writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
-        for row in rows:
-            digest = blake2b(row.asked.encode(), digest_size=16)
-            self.asked += digest.digest()
-            digest.update(b"\0" + row.answer.encode())
-            self.whole += digest.digest()
-        self._rows_at_hand, self._chars = [], 0
+        rows = self._rows_kept
+        if rows:
+            contents = pa.array([row.content for row in rows], pa.string())
+            writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
+            hashes = [blake2b(row.asked.encode(), digest_size=16) for row in rows]
+            self.asked += b"".join([asked.digest() for asked in hashes])
+            for row, whole in zip(rows, hashes, strict=True):
+                whole.update(b"\0" + row.answer.encode())
+            self.whole += b"".join([whole.digest() for whole in hashes])
+            self._rows_kept, self._chars = [], 0
 
 
 def require_rows(count: int, part: str) -> None:

@@ -5,7 +5,7 @@ guessed: a label that is a number with a fraction, or a conversation without an 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Protocol
 
@@ -60,8 +60,8 @@ class Labels:
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         self.trimmed_labels = 0
-        self._sound_labels: set[str] = set()
-        """Labels that were found sound as they are; there are few, and rows are many."""
+        self._sound: set[str] = set()
+        """Labels that were found sound as they are: there are few, and rows are many."""
 
     def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
         """Text and class name."""
@@ -70,7 +70,7 @@ class Labels:
         return Row(text, text, label) if text is not None and label is not None else None
 
     def _label(self, value: object, tell: Tell) -> str | None:
-        if isinstance(value, str) and value in self._sound_labels:
+        if isinstance(value, str) and value in self._sound:
             return value
         field = self.columns.label
         if isinstance(value, int) and not isinstance(value, bool):
@@ -89,7 +89,7 @@ class Labels:
             return None
         trimmed = value.strip()
         if trimmed == value:
-            self._sound_labels.add(value)
+            self._sound.add(value)
         else:
             self.trimmed_labels += 1
         return trimmed
@@ -193,13 +193,14 @@ def choose(
     return max(possible, key=likeness)
 
 
-def tell_missing(roles: Mapping[str, str], seen: list[str], tell: Tell) -> None:
-    """Tell each column that a record lacks, with the likeliest of those seen. ``roles`` gives the
-    role of each column."""
-    for name, role in roles.items():
+def tell_missing(layout: RowLayout, columns: Columns, seen: list[str], tell: Tell) -> None:
+    """Tell each column that a record lacks, with the likeliest of those seen."""
+    names = {role: getattr(columns, role) for role in layout.roles}
+    for role, name in names.items():
         if name in seen:
             continue
-        candidates = [column for column in seen if column not in roles]
+        others = [other for other in names.values() if other != name]
+        candidates = [column for column in seen if column not in others]
         lowered = {column.lower(): column for column in candidates}
         close = [lowered[common] for common in COMMON[role] if common in lowered]
         close += get_close_matches(name, candidates, n=1)

@@ -1,11 +1,11 @@
-"""Records of a file, one a row: what a JSON line, a CSV line or a Parquet row says.
+"""Records of a file, one a row: a JSON line, the cells under a header, a row of Parquet columns.
 
-Whatever cannot be read goes to ``Problems`` with file and line.
+Whatever cannot be read goes to ``Problems`` with file and place.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +21,62 @@ CSV_FIELD_LIMIT = 16 * 1024 * 1024
 """Characters of one CSV cell; a missing quote must not swallow a whole file."""
 
 Record = dict[str, Any]
-Numbered = tuple[int, Record]
-"""Line (or row, where a file has no lines) and content of a record."""
-Fit = Callable[[list[str], int], Mapping[str, str] | None]
-"""Asked once about the columns that a header at a line names: the role of each one that is needed,
-or None when they do not do (told)."""
 
 
 class Reader:
-    """Reads one file; ``name`` is what messages call it."""
+    """Reads one file; ``name`` is what messages call it.
+
+    ``line`` is where the present record stands: its line, in Parquet its row, both from 1.
+    """
 
     def __init__(self, path: Path, name: str, detected: Detected, problems: Problems) -> None:
         self.path, self.name, self.detected = path, name, detected
         self.problems = problems
+        self.line = 0
         self.blank_lines = 0
         if detected.format is DatasetFormat.PARQUET:
             problems.files_of_rows.add(name)
 
     @property
-    def has_header(self) -> bool:
-        """Whether all records have the same columns, named once."""
-        return self.detected.format in (DatasetFormat.CSV, DatasetFormat.PARQUET)
+    def header_line(self) -> int | None:
+        """Where the columns of all records are named, 0 being the file; None: by each record."""
+        return {DatasetFormat.CSV: 1, DatasetFormat.PARQUET: 0}.get(self.detected.format)
 
-    def records(self, fit: Fit) -> Iterator[Numbered]:
-        """Every record that could be read, in file order. ``fit`` is for files with a header."""
+    def columns(self) -> list[str]:
+        """Columns of the first record that can be read; nothing is told."""
+        unheard = Reader(self.path, self.name, self.detected, Problems())
+        if self.detected.format is DatasetFormat.PARQUET:
+            file = ParquetRows.open(self.path, unheard.tell_at)
+            return file.names if file is not None else []
+        return next((list(record) for record in unheard.records({})), [])
+
+    def records(self, roles: Mapping[str, str]) -> Iterator[Record]:
+        """Every record that could be read, in file order.
+
+        ``roles`` names the columns that are needed, and what each is for.
+        """
         match self.detected.format:
             case DatasetFormat.PARQUET:
-                return self._parquet_records(fit)
+                return self._parquet_records(roles)
             case DatasetFormat.CSV:
-                return self._csv_records(fit)
+                return self._csv_records()
             case _:
                 return self._json_records()
 
-    def tell(self, line: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
-        """One broken rule at a line of this file; 0 is the file itself."""
+    def tell(self, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
+        """One broken rule at the present record."""
+        self.problems.add(self.name, self.line, rule=rule, fix=fix, field=field, value=value)
+
+    def tell_at(self, line: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
+        """One broken rule at a line (or row) of this file; 0 is the file itself."""
         self.problems.add(self.name, line, rule=rule, fix=fix, field=field, value=value)
 
-    def _lines(self) -> Iterator[tuple[int, str | None]]:
-        """Decoded lines with their numbers; None where a line is not UTF-8 (told)."""
+    def _lines(self) -> Iterator[str]:
+        """Decoded lines; an empty stand-in for one that is not UTF-8 (told)."""
         with self.path.open("rb") as file:
             for number, raw in enumerate(file, 1):
-                yield number, self._decoded(number, raw)
+                line = self._decoded(number, raw)
+                yield line if line is not None else "\n"
 
     def _decoded(self, number: int, raw: bytes) -> str | None:
         data = raw.removeprefix(UTF8_MARK) if number == 1 else raw
@@ -69,98 +84,88 @@ class Reader:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
             byte = data[error.start : error.start + 1].hex()
-            self.tell(
+            self.tell_at(
                 number, rule="is not UTF-8", fix=UTF8_FIX,
                 value=f"byte 0x{byte} at column {error.start + 1}",
             )  # fmt: skip
             return None
 
-    def _json_records(self) -> Iterator[Numbered]:
+    def _json_records(self) -> Iterator[Record]:
         decode = msgspec.json.Decoder().decode
         with self.path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
+            for self.line, raw in enumerate(file, 1):
                 try:
                     record = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    yield from self._json_record_or_why_not(number, raw)
-                    continue
+                    record = self._json_or_why_not(raw)
+                    if record is None:
+                        continue
                 if isinstance(record, dict):
-                    yield number, record
+                    yield record
                 else:
-                    self._no_object(number, record)
+                    self.tell(
+                        rule="is not a JSON object", fix="write one JSON object a line",
+                        value=shown(record),
+                    )  # fmt: skip
 
-    def _json_record_or_why_not(self, number: int, raw: bytes) -> Iterator[Numbered]:
-        """A line that the fast and strict parser refuses: Python's own reads a little more, and
-        says where it stops."""
-        line = self._decoded(number, raw)
+    def _json_or_why_not(self, raw: bytes) -> Any:
+        """A line that the fast and strict parser refuses. Python's own reads a little more, and
+        says where it stops (told, and None)."""
+        line = self._decoded(self.line, raw)
         if line is None:
-            return
+            return None
         if not line or line.isspace():
             self.blank_lines += 1
-            return
+            return None
         try:
-            record = json.loads(line)
+            return json.loads(line)
         except (ValueError, RecursionError) as error:
             at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             self.tell(
-                number, rule="is not valid JSON", fix="write one JSON object a line",
-                value=f"{why}{at}"[:200],
-            )  # fmt: skip
-            return
-        if isinstance(record, dict):
-            yield number, record
-        else:
-            self._no_object(number, record)
+                rule="is not valid JSON", fix="write one JSON object a line", value=f"{why}{at}"
+            )
+            return None
 
-    def _no_object(self, number: int, value: object) -> None:
-        self.tell(
-            number, rule="is not a JSON object", fix="write one JSON object a line",
-            value=shown(value),
-        )  # fmt: skip
+    def _parquet_records(self, roles: Mapping[str, str]) -> Iterator[Record]:
+        file = ParquetRows.open(self.path, self.tell_at)
+        if file is not None and self._header_is_sound(file.names):
+            for self.line, record in file.records(roles):
+                yield record
 
-    def _csv_records(self, fit: Fit) -> Iterator[Numbered]:
+    def _csv_records(self) -> Iterator[Record]:
         csv.field_size_limit(CSV_FIELD_LIMIT)
-        # A line that is not UTF-8 has been told; an empty stand-in keeps the line numbers right.
-        lines = (line if line is not None else "\n" for _, line in self._lines())
-        reader = csv.reader(lines, delimiter=self.detected.delimiter, strict=True)
+        reader = csv.reader(self._lines(), delimiter=self.detected.delimiter, strict=True)
         header: list[str] | None = None
         start = 1
         try:
             for cells in reader:
-                line, start = start, reader.line_num + 1
+                self.line, start = start, reader.line_num + 1
                 if not cells:
                     self.blank_lines += 1
                 elif header is None:
                     header = [cell.strip() for cell in cells]
-                    if not self._is_sound(header, 1) or fit(header, 1) is None:
+                    if not self._header_is_sound(header):
                         return
                 elif len(cells) != len(header):
                     self.tell(
-                        line, rule="has another number of cells than the header",
+                        rule="has another number of cells than the header",
                         fix="quote cells that hold the delimiter or line breaks",
                         value=f"{len(cells)} cells, header has {len(header)}",
                     )  # fmt: skip
                 else:
-                    yield line, dict(zip(header, cells, strict=True))
+                    yield dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            self.tell(
+            self.tell_at(
                 start, rule="is not valid CSV", value=str(error),
                 fix="close every quote and double quotes inside quoted cells",
             )  # fmt: skip
 
-    def _parquet_records(self, fit: Fit) -> Iterator[Numbered]:
-        file = ParquetRows.open(self.path, self.tell)
-        if file is not None and self._is_sound(file.names, 0):
-            roles = fit(file.names, 0)
-            if roles is not None:
-                yield from file.records(roles)
-
-    def _is_sound(self, header: list[str], line: int) -> bool:
+    def _header_is_sound(self, header: list[str]) -> bool:
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
-            self.tell(
-                line, rule="stands twice in the header", fix="give each column its own name",
-                field=twice[0], value=f"columns: {', '.join(header)}",
+            self.tell_at(
+                self.header_line or 0, rule="stands twice in the header", field=twice[0],
+                fix="give each column its own name", value=f"columns: {', '.join(header)}",
             )  # fmt: skip
         return not twice
