@@ -37,6 +37,11 @@ def _quantity_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+Uri = Annotated[str, StringConstraints(min_length=6, max_length=1024)]
+ObjectUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+$")]
+FolderUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+/$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 
 Quantity = Annotated[

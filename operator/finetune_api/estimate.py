@@ -25,6 +25,8 @@ class ModelShape:
     hidden: int
     intermediate: int
     heads: int
+    scores: int = 0
+    """Scores of each token: a language model's vocabulary; 0 for a classifier."""
 
 
 @dataclass(frozen=True)

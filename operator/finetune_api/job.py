@@ -11,35 +11,21 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from finetune_api import rules
-from finetune_api.base import Document, Quantity
-
-Uri = Annotated[str, StringConstraints(min_length=6, max_length=1024)]
-ObjectUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+$")]
-FolderUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+/$")]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+from finetune_api.base import Document, FolderUri, Quantity, Word
+from finetune_api.dataset import Dataset
 
 
 class Task(StrEnum):
     """What the model learns to do."""
 
     TEXT_CLASSIFICATION = "TextClassification"
+    TEXT_GENERATION = "TextGeneration"
 
 
-class DatasetFormat(StrEnum):
-    """How dataset files are written."""
+class Objective(StrEnum):
+    """What TextGeneration learns from."""
 
-    AUTO = "Auto"
-    JSONL = "JSONL"
-    CSV = "CSV"
-
-
-class Overlength(StrEnum):
-    """What happens to a row that is longer than maxLength."""
-
-    TRUNCATE = "Truncate"
-    DROP = "Drop"
-    FAIL = "Fail"
+    SFT = "SFT"
 
 
 class Scheduler(StrEnum):
@@ -87,59 +73,9 @@ class Model(Document):
     uri: FolderUri
     """Folder of the base model in Hugging Face layout (config.json, safetensors, tokenizer):
     `s3://bucket/prefix/` or, where it is mounted, `file:///path/`. Ends with a slash."""
-
-
-class TrainSource(Document):
-    """Where training rows come from."""
-
-    uri: ObjectUri
-    """A file (`s3://bucket/rows.jsonl`) or, ending with a slash, every data file below a prefix.
-    A prefix that matches nothing is an error."""
-
-
-class HeldOutSource(Document):
-    """Rows kept out of training: a file of their own, or a share of the training rows."""
-
-    uri: ObjectUri | None = None
-    """A file or a prefix of its own. Excludes `fraction`."""
-    fraction: Fraction | None = None
-    """Share of the training rows that is set aside, chosen by seed and stratified by label;
-    0.05 when neither `uri` nor `fraction` is given. Excludes `uri`."""
-
-    _rules = model_validator(mode="after")(rules.check("spec.dataset.heldOut"))
-
-
-class Columns(Document):
-    """Which column holds what."""
-
-    text: Word = "text"
-    """Column with the input text."""
-    label: Word = "label"
-    """Column with the class name."""
-
-
-class Dataset(Document):
-    """Training, validation and test rows, and how they are read."""
-
-    train: TrainSource
-    """The training rows."""
-    validation: HeldOutSource | None = None
-    """Rows on which the loss is watched during training. Default: 5 % of the training rows."""
-    test: HeldOutSource | None = None
-    """Rows on which base and tuned model are compared at the end; never trained on. Default: 5 %
-    of the training rows."""
-    format: DatasetFormat = DatasetFormat.AUTO
-    """How the files are written. `Auto` looks at name and content and says in the data report
-    what it found."""
-    columns: Columns = Field(default_factory=Columns)
-    """Names of the columns, when they are not `text` and `label`."""
-    max_length: Annotated[int, Field(ge=8, le=131072)] | None = None
-    """Longest row in tokens. Default: covers 99 % of the rows, within the model's limit."""
-    overlength: Overlength = Overlength.TRUNCATE
-    """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
-    them out (counted), `Fail` ends prepare with the rows named."""
-
-    _rules = model_validator(mode="after")(rules.check("spec.dataset"))
+    chat_template: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
+    """Jinja template that turns messages into text, for TextGeneration on rows of messages.
+    Default: the tokenizer's own. It is saved with the result."""
 
 
 class Full(Document):
@@ -326,7 +262,10 @@ class FineTuneJobSpec(Document):
     """What to train, on what, how, and where results go."""
 
     task: Task
-    """What the model learns to do."""
+    """What the model learns to do: name a text's class, or write an answer."""
+    objective: Objective | None = None
+    """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers. Other tasks
+    have none."""
     model: Model
     """The base model."""
     dataset: Dataset

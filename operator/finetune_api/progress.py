@@ -145,6 +145,8 @@ class DataSummary(Document):
     """Rows cut to maxLength."""
     tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens of the training rows."""
+    learnt_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Those of them that are learnt, the answers'; absent where rows have a class instead."""
     length_p50: Annotated[int, Field(ge=0)] = 0
     """Median length in tokens."""
     length_p95: Annotated[int, Field(ge=0)] = 0
@@ -152,7 +154,7 @@ class DataSummary(Document):
     length_max: Annotated[int, Field(ge=0)] = 0
     """Longest row in tokens."""
     labels: Annotated[int, Field(ge=0)] = 0
-    """Number of classes."""
+    """Number of classes; 0 where rows have none."""
     report: Annotated[str, Field(max_length=1200)] = ""
     """Where the full data report is."""
 

@@ -55,9 +55,12 @@ def _changes_only_while_suspended(field: str) -> TransitionRule:
 
 
 def _immutable(field: str) -> TransitionRule:
+    same = f"self.{field} == oldSelf.{field}"
+    if field in OPTIONAL:
+        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
     return TransitionRule(
         scope="spec",
-        cel=f"self.{field} == oldSelf.{field}",
+        cel=same,
         message=f"{field} defines the run and cannot change: create a new job instead",
         holds=lambda old, new: getattr(old, field) == getattr(new, field),
     )
@@ -91,6 +94,35 @@ RULES: tuple[Rule, ...] = (
         message="output.uri must not lie inside model.uri or a dataset uri: "
         "results would be read as input by the next run",
         holds=_output_outside_inputs,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextGeneration' || !has(self.objective)",
+        message="objective is for task TextGeneration only: remove it",
+        holds=lambda spec: spec.task == "TextGeneration" or spec.objective is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextGeneration' || !has(self.dataset.mask)",
+        message="dataset.mask is for task TextGeneration only: remove it",
+        holds=lambda spec: spec.task == "TextGeneration" or spec.dataset.mask is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextGeneration' || !has(self.model.chatTemplate)",
+        message="model.chatTemplate is for task TextGeneration only: remove it",
+        holds=lambda spec: spec.task == "TextGeneration" or spec.model.chat_template is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.dataset.layout == 'Auto' || "
+        "(self.dataset.layout == 'Labels') == (self.task == 'TextClassification')",
+        message="dataset.layout does not fit the task: TextClassification reads Labels, "
+        "TextGeneration reads PromptCompletion or Messages",
+        holds=lambda spec: (
+            spec.dataset.layout == "Auto"
+            or (spec.dataset.layout == "Labels") == (spec.task == "TextClassification")
+        ),
     ),
     Rule(
         scope="spec.method",
@@ -128,9 +160,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 IMMUTABLE = (
-    "task", "model", "dataset", "method", "training", "distribution", "checkpointing",
+    "task", "objective", "model", "dataset", "method", "training", "distribution", "checkpointing",
     "output", "storage",
 )  # fmt: skip
+OPTIONAL = frozenset({"objective"})
+"""Fields of them that an object may lack: all others are required or have a default."""
 MUTABLE_WHILE_SUSPENDED = ("resources", "scheduling", "retries")
 
 TRANSITION_RULES: tuple[TransitionRule, ...] = (

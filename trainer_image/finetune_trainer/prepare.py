@@ -143,10 +143,12 @@ def _build(
     """Make the prepared folder and store it, its manifest last."""
     from finetune_trainer.data.build import build
     from finetune_trainer.data.sources import publish
+    from finetune_trainer.tasks.registry import task_class
 
     out = scratch / "prepared"
     built = build(
-        data.files, job.spec.dataset, seed=job.spec.training.seed, tokenizer=model.tokenizer,
+        data.files, job.spec.dataset, task_class(job.spec.task).reading(job, model.tokenizer),
+        seed=job.spec.training.seed, tokenizer=model.tokenizer,
         model_config=model.config, scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
     report = built.report | {"fingerprint": fingerprint, "labels": built.labels}
@@ -169,11 +171,11 @@ def _finish(
     from finetune_trainer.model.adapter import trainable_count
     from finetune_trainer.model.load import shape_of
     from finetune_trainer.plan import make_needs, make_plan
-    from finetune_trainer.tasks.registry import TASKS
+    from finetune_trainer.tasks.registry import task_class
 
-    task = TASKS[job.spec.task]
-    classifier = task.on_meta(model.config, report["labels"], model.tokenizer.pad_token_id)
-    shape = shape_of(classifier.model, trainable_count(classifier, job.spec.method.lora))
+    task = task_class(job.spec.task)
+    loaded = task.on_meta(model.config, report["labels"], model.tokenizer.pad_token_id)
+    shape = shape_of(loaded.model, trainable_count(loaded, job.spec.method.lora))
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(
         job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from finetune_api.errors import JobError
 from finetune_api.exits import EXIT_CODES, ExitClass
 from finetune_api.progress import Plan, Stage
@@ -86,51 +84,31 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
 
 def _stages(session: Any, resume: Path | None) -> None:
-    from finetune_trainer import stages
-    from finetune_trainer.evaluate.probe import into_head
     from finetune_trainer.model import adapter, checks
-    from finetune_trainer.tasks.registry import TASKS
-    from finetune_trainer.tasks.text_classification import Collator
+    from finetune_trainer.model.export import export
+    from finetune_trainer.tasks.registry import task_class
     from finetune_trainer.train import train
 
-    job, places, channel = session.job, session.places, session.channel
-    task, seed = TASKS[job.spec.task], job.spec.training.seed
-    labels = json.loads((places.prepared / "labels.json").read_text(encoding="utf-8"))
-    tokenizer = checks.read_tokenizer(places.model, job.spec.model.uri)
-    parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
-    classifier = task.load(job, places, tokenizer, labels, seed=seed)
-    classifier.model.to(session.gang.device)
-
-    probe, base = stages.baseline(session, classifier, parts)
-    into_head(classifier.model, classifier.head, probe)
-    model = classifier.model
-    if job.spec.method.lora is not None:
-        model = adapter.wrap(
-            classifier, job.spec.method.lora, seed=seed, base_uri=job.spec.model.uri
-        )
+    job, channel = session.job, session.channel
+    tokenizer = checks.read_tokenizer(session.places.model, job.spec.model)
+    task = task_class(job.spec.task)(session, tokenizer)
+    task.loaded.model.to(session.gang.device)
+    task.baseline()
+    model = adapter.trainable(task.loaded, job.spec)
     channel.stage(Stage.TRAIN)
-    steps = train(session, model, parts["train"], parts["validation"], task.loss, resume)
+    steps = train(session, task, model, resume)
     if steps.stopped:
         raise Preempted(channel.step)
-    stages.evaluate(session, model, parts["test"], base)
-    stages.export_result(session, model, tokenizer, labels)
+    task.evaluate(model)
+    channel.stage(Stage.EXPORT)
+    if session.gang.is_main:
+        name = "model" if job.spec.method.full is not None else "adapter"
+        folder = session.places.output / name
+        export(model, tokenizer, folder)
+        task.describe(folder)
+        channel.artifact(name, folder)
+    session.gang.barrier()
     channel.stage(Stage.REPORT)
-
-
-def read_parts(prepared: Path, collate: Any) -> dict[str, Any]:
-    """The tokenised rows of each part, memory-mapped, and their lengths."""
-    import datasets
-    import pyarrow.compute as pc
-
-    from finetune_trainer.data.gather import PART_NAMES
-    from finetune_trainer.evaluate.forward import Rows
-
-    parts = {}
-    for name in PART_NAMES:
-        dataset = datasets.load_from_disk(str(prepared / name))
-        lengths = pc.list_value_length(dataset.data.column("input_ids"))
-        parts[name] = Rows(dataset, collate, lengths.to_numpy().astype(np.int32))
-    return parts
 
 
 def _quiet() -> None:

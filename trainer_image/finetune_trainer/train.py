@@ -3,13 +3,12 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
 from finetune_api.errors import JobError
 from finetune_api.job import Scheduler
@@ -19,8 +18,8 @@ from finetune_trainer import checkpoint
 from finetune_trainer.batches import GlobalBatches
 from finetune_trainer.config import Places
 from finetune_trainer.distributed import Gang, bf16_works
-from finetune_trainer.evaluate.forward import Rows, forward, logits, mean_loss
 from finetune_trainer.steps import StepCallback
+from finetune_trainer.tasks.task import Task
 from finetune_trainer.telemetry.channel import Channel
 
 log = logging.getLogger(__name__)
@@ -47,6 +46,15 @@ class Session:
     def autocast(self) -> bool:
         """Compute in bfloat16 where the plan wants it and the device can."""
         return self.plan.precision == "bf16" and bf16_works(self.gang.device)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Has this pod been asked to stop? Asked between batches of long passes."""
+        return self.places.stop_request.exists()
+
+    def beat(self) -> None:
+        """This rank moves, at the step it has reached."""
+        self.channel.heartbeat(self.channel.step)
 
 
 class FineTuneTrainer(Trainer):
@@ -92,25 +100,13 @@ class FineTuneTrainer(Trainer):
             )
 
 
-def train(
-    session: Session,
-    model: Any,
-    rows: Rows,
-    validation: Rows,
-    loss: Callable[..., torch.Tensor],
-    resume: Path | None,
-) -> StepCallback:
+def train(session: Session, task: Task, model: Any, resume: Path | None) -> StepCallback:
     """Train ``model`` in place to the plan's last step, or to a stop request (``stopped``)."""
     plan, gang, spec = session.plan, session.gang, session.job.spec
-
-    def validate() -> float:
-        scores = forward(
-            model, validation, gang, logits, autocast=session.autocast,
-            beat=lambda: session.channel.heartbeat(trainer.state.global_step),
-        )  # fmt: skip
-        return mean_loss(scores, validation.labels)
-
-    steps = StepCallback(plan, len(rows), gang, session.places, session.channel, validate)
+    rows = task.parts["train"]
+    steps = StepCallback(
+        plan, len(rows), gang, session.places, session.channel, lambda: task.validate(model)
+    )
     order = GlobalBatches(
         rows.lengths, global_batch=plan.global_batch,
         steps=plan.steps, seed=spec.training.seed,
@@ -118,9 +114,9 @@ def train(
     if gang.is_local_main:
         shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
     gang.barrier()
-    trainer = FineTuneTrainer(
-        session=session, order=order, steps=steps, model=model, args=arguments(session),
-        train_dataset=rows.dataset, data_collator=rows.collate, compute_loss_func=loss,
+    trainer = task.trainer(
+        arguments(session), session=session, order=order, steps=steps, model=model,
+        train_dataset=rows.dataset, data_collator=rows.collate,
     )  # fmt: skip
     if resume is not None:
         _check_own_state(resume, gang)
@@ -128,40 +124,40 @@ def train(
     return steps
 
 
-def arguments(session: Session) -> TrainingArguments:
-    """The plan and the job as transformers' arguments."""
+def arguments(session: Session) -> dict[str, Any]:
+    """The plan and the job as transformers' TrainingArguments, by name."""
     plan, training = session.plan, session.job.spec.training
     cpu = session.gang.device.type == "cpu"
-    return TrainingArguments(
-        output_dir=str(checkpoint.temporary(session.places.checkpoints)),
-        max_steps=plan.steps,
-        per_device_train_batch_size=plan.micro_batch,
-        gradient_accumulation_steps=plan.accumulation,
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type=SCHEDULES[training.scheduler],
-        warmup_steps=round(training.warmup_ratio * plan.steps),
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.max_grad_norm,
-        optim="adamw_torch" if cpu else "adamw_torch_fused",
-        seed=training.seed,
-        use_cpu=cpu,
-        bf16=session.autocast,
-        ddp_backend="gloo" if cpu else "nccl",
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
-        deepspeed=deepspeed_config(session) if plan.zero_stage else None,
-        average_tokens_across_devices=True,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        eval_strategy="no",
-        save_only_model=False,
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=not cpu,
-        log_level="error",
-    )
+    return {
+        "output_dir": str(checkpoint.temporary(session.places.checkpoints)),
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": plan.micro_batch,
+        "gradient_accumulation_steps": plan.accumulation,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": SCHEDULES[training.scheduler],
+        "warmup_steps": round(training.warmup_ratio * plan.steps),
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "optim": "adamw_torch" if cpu else "adamw_torch_fused",
+        "seed": training.seed,
+        "use_cpu": cpu,
+        "bf16": session.autocast,
+        "ddp_backend": "gloo" if cpu else "nccl",
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,
+        "deepspeed": deepspeed_config(session) if plan.zero_stage else None,
+        "average_tokens_across_devices": True,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "save_only_model": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": not cpu,
+        "log_level": "error",
+    }
 
 
 def deepspeed_config(session: Session) -> dict[str, Any]:

@@ -49,6 +49,55 @@ def make_model(folder: str, seed: int = 0) -> None:
     BertModel(config).save_pretrained(folder)
 
 
+CAPITALS = {word: word.upper() for word in WORDS[:12]}
+
+
+def write_pairs(path: Path, count: int = 120, seed: int = 1) -> None:
+    """Prompts of a few words; the completion is the first word in capitals."""
+    rng = random.Random(seed)
+    with path.open("w") as file:
+        for number in range(count):
+            words = [rng.choice(list(CAPITALS)), *rng.choices(WORDS, k=rng.randint(1, 9))]
+            row = {
+                "prompt": f"{' '.join(words)} n{number} =",
+                "completion": f" {CAPITALS[words[0]]}",
+            }
+            file.write(json.dumps(row) + "\n")
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + ' </s> ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}"
+)
+
+
+def make_language_model(folder: str, seed: int = 0) -> None:
+    """A Llama of two layers with a word-level tokenizer, saved as a whole language model."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokens = ["<pad>", "<unk>", "<s>", "</s>", "=", "<user>", "<assistant>", *WORDS]
+    tokens += list(CAPITALS.values())
+    core = Tokenizer(models.WordLevel({t: n for n, t in enumerate(tokens)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", bos_token="<s>",
+        eos_token="</s>", model_max_length=64,
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokens), hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=96, max_position_embeddings=64, pad_token_id=0, bos_token_id=2,
+        eos_token_id=3, initializer_range=0.1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
 def prepare() -> int:
     """The prepare pod."""
     from finetune_trainer.prepare import main
@@ -63,13 +112,13 @@ def prepare_terminated() -> int:
     from finetune_trainer.data import build
     from finetune_trainer.prepare import main
 
-    encode = build.tokenize_all
+    encode = build.encode_all
 
-    def tokenize_all(*arguments: Any) -> Any:
+    def encode_all(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return encode(*arguments)
 
-    build.tokenize_all = tokenize_all
+    build.encode_all = encode_all
     return main()
 
 
@@ -114,14 +163,14 @@ def run_watched(events: str, watched: str) -> int:
     """A rank that leaves, beside its results, what each weight was before and after training."""
     import hashlib
 
-    from finetune_trainer import stages, train
+    from finetune_trainer import train
 
     seen: dict[str, Any] = {}
 
     def digest(weight: Any) -> str:
         return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()
 
-    step, finish = train.FineTuneTrainer.training_step, stages.export_result
+    step, finish = train.FineTuneTrainer.training_step, train.train
 
     def training_step(self: Any, model: Any, inputs: Any, items: Any = None) -> Any:
         first = "before" not in seen
@@ -135,14 +184,15 @@ def run_watched(events: str, watched: str) -> int:
             }
         return loss
 
-    def export_result(session: Any, model: Any, *rest: Any) -> None:
+    def watched_train(session: Any, task: Any, model: Any, resume: Any) -> Any:
+        ended = finish(session, task, model, resume)
         seen["after"] = {n: digest(w) for n, w in model.named_parameters()}
         seen["trainable"] = [n for n, w in model.named_parameters() if w.requires_grad]
         Path(watched).write_text(json.dumps(seen))
-        finish(session, model, *rest)
+        return ended
 
     train.FineTuneTrainer.training_step = training_step
-    stages.export_result = export_result
+    train.train = watched_train
     return run_rank(events)
 
 
@@ -176,14 +226,12 @@ def load_full(model: str, prepared: str) -> list[list[float]]:
 def probe_against_head() -> dict[str, Any]:
     """Scores of the probe on features, and of the model whose head is the probe."""
     from finetune_api.progress import Plan
-    from finetune_trainer import stages
     from finetune_trainer.config import Places, load_config
     from finetune_trainer.distributed import Gang
-    from finetune_trainer.evaluate import probe
+    from finetune_trainer.evaluate import baseline, probe
     from finetune_trainer.evaluate.forward import forward, logits
     from finetune_trainer.model import checks
-    from finetune_trainer.rank import read_parts
-    from finetune_trainer.tasks.text_classification import Collator, TextClassification
+    from finetune_trainer.tasks.text_classification import TextClassification
     from finetune_trainer.telemetry.channel import Channel
     from finetune_trainer.train import Session
 
@@ -191,16 +239,51 @@ def probe_against_head() -> dict[str, Any]:
     plan = Plan.model_validate(json.loads(places.plan.read_text()))
     gang = Gang.join(job.device, deepspeed=False, environ=os.environ)
     session = Session(job, plan, places, gang, Channel(None))
-    labels = json.loads((places.prepared / "labels.json").read_text())
-    tokenizer = checks.read_tokenizer(places.model, "")
-    parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
-    found = TextClassification.load(job, places, tokenizer, labels, seed=1)
-    made, _ = stages.baseline(session, found, parts)
-    beat = {"beat": lambda: None}
-    view, _ = probe.features(found.model, found.head, parts["test"], gang, **beat)
-    probe.into_head(found.model, found.head, made)
-    scores = forward(found.model, parts["test"], gang, logits, **beat)
+    task = TextClassification(session, checks.read_tokenizer(places.model, job.spec.model))
+    found, test = task.loaded, task.parts["test"]
+    task.baseline()
+    kept = baseline.measured(session, lambda: ({}, {}))
+    made = probe.Probe(kept["weight"], kept["bias"])
+    view, _ = probe.features(found.model, found.head, test, session)
+    scores = forward(found.model, test, session, logits)
     return {
         "probe": made.scores(view).tolist(), "model": scores.tolist(),
         "fresh": found.fresh, "head": found.head,
+    }  # fmt: skip
+
+
+def fit_probe(kind: str) -> dict[str, Any]:
+    """A probe of drawn rows, and the log loss on new rows of it and of every fixed strength."""
+    import numpy as np
+
+    from finetune_trainer.evaluate import probe
+
+    rng = np.random.default_rng(0)
+    counts = {"clear": [60, 60, 60], "noise": [60, 60, 60], "rare": [50, 1, 2, 40]}[kind]
+    centres = rng.normal(size=(len(counts), 40)) * (0 if kind == "noise" else 1)
+
+    def draw(size: list[int]) -> tuple[Any, Any]:
+        labels = np.repeat(np.arange(len(size)), size)
+        rows = centres[labels] + rng.normal(size=(len(labels), 40)) * (
+            3 if kind != "clear" else 0.1
+        )
+        return rows.astype(np.float32), labels
+
+    rows, labels = draw(counts)
+    new, truth = draw([8 * count for count in counts])
+    beats: list[int] = []
+    options = {"classes": len(counts), "intercept": True, "beat": lambda: beats.append(1)}
+    made = probe.fit(rows, labels, seed=1, **options)
+    again = probe.fit(rows, labels, seed=1, **options)
+
+    def loss(found: Any) -> float:
+        return probe._log_loss(found.scores(new), truth)
+
+    fixed = [
+        loss(probe._fit(rows, labels, strength, *options.values())) for strength in probe.STRENGTHS
+    ]
+    return {
+        "loss": loss(made), "fixed": fixed, "beats": len(beats),
+        "accuracy": float((made.predict(new) == truth).mean()),
+        "same": bool((made.weight == again.weight).all()),
     }  # fmt: skip

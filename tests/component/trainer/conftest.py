@@ -60,13 +60,22 @@ class Run:
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
+@dataclass
 class Bench:
-    """Prepares once, runs ranks in any arrangement."""
+    """Prepares once, runs ranks in any arrangement: one task, one base model, one dataset."""
 
-    def __init__(self, server: Any, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        self.model, self.rows = folder / "model", folder / "rows.jsonl"
-        self.count = 0
+    server: Any
+    folder: Path
+    task: str = "TextClassification"
+    count: int = 0
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
 
     def job(self, method: dict[str, Any], ranks: int = 1, **spec: Any) -> JobConfig:
         self.count += 1
@@ -75,7 +84,7 @@ class Bench:
         manifest = {
             "metadata": {"name": "tiny"},
             "spec": {
-                "task": "TextClassification",
+                "task": self.task,
                 "model": {"uri": f"file://{self.model}/"},
                 "dataset": {"train": {"uri": f"file://{self.rows}"}, "test": {"fraction": 0.2}}
                 | spec.pop("dataset", {}),
@@ -108,9 +117,10 @@ class Bench:
         function: Any = cases.run_rank,
         plan: dict[str, Any] | None = None,
         arguments: Any = None,
+        **spec: Any,
     ) -> Run:
         """Run a gang, one pod a rank, every pod with a disk of its own."""
-        job = self.job(method, ranks, training=training or {})
+        job = self.job(method, ranks, training=training or {}, **spec)
         outcome, message = self.prepare(job)
         assert outcome.code == 0, outcome.output
         made = Plan.model_validate(message["plan"]).model_copy(
@@ -188,6 +198,17 @@ def bench(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     bench = Bench(server, tmp_path_factory.mktemp("bench"))
     cases.write_rows(bench.rows)
     (made,) = server.call(cases.make_model, [forkserver.Child({}, {"folder": str(bench.model)})])
+    assert made.code == 0, made.output
+    return bench
+
+
+@pytest.fixture(scope="session")
+def writing(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The bench of a tiny causal language model and prompts with completions."""
+    bench = Bench(server, tmp_path_factory.mktemp("writing"), task="TextGeneration")
+    cases.write_pairs(bench.rows)
+    child = forkserver.Child({}, {"folder": str(bench.model)})
+    (made,) = server.call(cases.make_language_model, [child])
     assert made.code == 0, made.output
     return bench
 

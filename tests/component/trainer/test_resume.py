@@ -3,10 +3,11 @@
 import pytest
 
 SETTINGS = [
-    ("full", {"full": {}}, 0),
-    ("full", {"full": {}}, 2),
-    ("lora", {"lora": {"rank": 4, "dropout": 0.1}}, 0),
-    ("lora", {"lora": {"rank": 4, "dropout": 0.1}}, 2),
+    ("bench", "full", {"full": {}}, 0),
+    ("bench", "full", {"full": {}}, 2),
+    ("bench", "lora", {"lora": {"rank": 4, "dropout": 0.1}}, 0),
+    ("bench", "lora", {"lora": {"rank": 4, "dropout": 0.1}}, 2),
+    ("writing", "lora", {"lora": {"rank": 4, "dropout": 0.1}}, 2),
 ]
 TRAINING = {"maxSteps": 14, "dropout": 0.2}
 PLAN = {"checkpoint_every": 5}
@@ -26,8 +27,9 @@ def at_step(step, control, content=""):
     return arguments
 
 
-@pytest.mark.parametrize(("name", "method", "zero"), SETTINGS, ids=lambda v: str(v))
-def test_bit_identical(bench, name, method, zero):
+@pytest.mark.parametrize(("on", "name", "method", "zero"), SETTINGS, ids=lambda v: str(v))
+def test_bit_identical(request, on, name, method, zero):
+    bench = request.getfixturevalue(on)
     shape = {"ranks": 2, "micro": 2, "zero": zero, "training": TRAINING, "plan": PLAN}
     whole = bench.run(method, **shape)
     assert whole.codes == [0, 0], whole.output

@@ -20,9 +20,9 @@ from finetune_trainer.model import checks
 from finetune_trainer.storage.manifest import MANIFEST, file_list, hash_folder
 from finetune_trainer.storage.objects import ObjectStore
 from finetune_trainer.storage.transfer import download, upload
-from finetune_trainer.tasks.registry import TASKS
+from finetune_trainer.tasks.registry import task_class
 
-DATA_VERSION = "1"
+DATA_VERSION = "2"
 """Rises when the same inputs would give other prepared rows."""
 
 
@@ -53,8 +53,8 @@ def fetch_model(job: JobConfig, store: ObjectStore, folder: Path) -> ModelFiles:
     small = {i.key_relative for i in objects if checks.is_small(i.key_relative, i.size)}
     records = download(store, uri, folder, select=small.__contains__)
     config = checks.read_config(folder, uri)
-    TASKS[job.spec.task].check(config, uri)
-    tokenizer = checks.read_tokenizer(folder, uri)
+    task_class(job.spec.task).check(config, uri)
+    tokenizer = checks.read_tokenizer(folder, job.spec.model)
     hashes = sorted((record.path, record.sha256) for record in records)
     hashes += sorted(
         (item.key_relative, f"{item.size} {item.etag}")
@@ -77,7 +77,7 @@ def fetch_data(job: JobConfig, store: ObjectStore, folder: Path) -> DataFiles:
         wanted = {name for name in names if is_data_name(name)} if uri.endswith("/") else set(names)
         if not wanted:
             raise UserError(
-                f"{uri} holds no .jsonl or .csv file, only {', '.join(names[:5])}",
+                f"{uri} holds no .jsonl, .csv or .parquet file, only {', '.join(names[:5])}",
                 "name the data file itself, or rename it",
             )
         place = folder / str(part)
@@ -96,6 +96,7 @@ def fingerprint(job: JobConfig, model: ModelFiles, data: DataFiles) -> str:
         "model": model.hashes,
         "data": data.hashes,
         "dataset": job.spec.dataset.to_wire(),
+        "chatTemplate": job.spec.model.chat_template,
         "seed": job.spec.training.seed,
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))

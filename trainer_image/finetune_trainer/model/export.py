@@ -1,14 +1,13 @@
 """The result as other programs read it: a PEFT adapter folder, or a whole model folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 
-def export(model: Any, tokenizer: Any, labels: list[str], folder: Path) -> None:
-    """Write ``model`` (PEFT or plain) with tokenizer, class names and configuration.
+def export(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write ``model`` (PEFT or plain) with tokenizer and configuration.
 
     The model's configuration is written beside an adapter as well: plain PEFT loads the base with
     it and has the right number of classes and their names.
@@ -18,4 +17,3 @@ def export(model: Any, tokenizer: Any, labels: list[str], folder: Path) -> None:
         model.save_pretrained(folder, safe_serialization=True)
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "labels.json").write_text(json.dumps(labels, ensure_ascii=False), encoding="utf-8")
