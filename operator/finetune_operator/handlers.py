@@ -14,16 +14,13 @@ from typing import Any
 
 import kopf
 
-from finetune_api.names import LABEL_JOB
-from finetune_operator.cache import Cache
-from finetune_operator.kube import FINETUNEJOBS, JOBS, PODS, SERVICES, Resource
+from finetune_operator.cache import CACHED, Cache
+from finetune_operator.kube import Resource
 from finetune_operator.metrics import Metrics
 from finetune_operator.settings import Settings
 from finetune_operator.workqueue import Key, WorkQueue
 
 log = logging.getLogger("finetune.handlers")
-
-WATCHED = (FINETUNEJOBS, JOBS, PODS, SERVICES)
 
 
 class Backoffs(Iterable[float]):
@@ -81,8 +78,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70
     settings.watching.reconnect_backoff = 1
     settings.watching.chunk_size = 500
-    for child in (JOBS, PODS, SERVICES):
-        settings.watching.label_selectors[_selector(child)] = LABEL_JOB
+    for resource, labels in CACHED.items():
+        if labels:
+            settings.watching.label_selectors[_selector(resource)] = labels
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()
@@ -100,7 +98,7 @@ def registry(
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
     kopf.on.cleanup(registry=handlers)(_cleanup(on_cleanup))
-    for resource in WATCHED:
+    for resource in CACHED:
         arguments = _selector(resource)
         indexed, seen = _feed(resource, cache, queue, metrics)
         kopf.index(*arguments, registry=handlers, id=f"cache-{resource.plural}")(indexed)

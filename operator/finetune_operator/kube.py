@@ -44,6 +44,10 @@ JOBS = Resource("batch", "v1", "jobs", "Job")
 PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 EVENTS = Resource("", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PAGE = 500
 
 
 class ApiError(Exception):
@@ -70,6 +74,11 @@ class ApiError(Exception):
     def is_conflict(self) -> bool:
         """The object has changed since it was read."""
         return self.status == 409 and not self.already_exists
+
+    @property
+    def is_expired(self) -> bool:
+        """The snapshot that a list was read from is no longer kept."""
+        return self.status == 410
 
     @property
     def is_refusal(self) -> bool:
@@ -130,10 +139,29 @@ class Kube:
         )  # fmt: skip
         return list(answer.get("items", []))
 
+    async def metadata_page(
+        self, resource: Resource, namespace: str, selector: str, continuation: str
+    ) -> dict[str, Any]:
+        """A page of objects without spec and status, in a namespace or, without one, in all.
+
+        All pages of one list show the same moment: the resourceVersion of the list.
+        """
+        query = {"limit": str(PAGE), "labelSelector": selector, "continue": continuation}
+        return await self._call(
+            "GET", resource, _path(resource, namespace), verb="list", accept=METADATA_ONLY,
+            query={name: value for name, value in query.items() if value},
+        )  # fmt: skip
+
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create the object in its own namespace."""
         path = _path(resource, body["metadata"]["namespace"])
         return await self._call("POST", resource, path, verb="create", body=body)
+
+    async def replace(self, resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the whole object, only if it still has the body's resourceVersion."""
+        metadata = body["metadata"]
+        path = _path(resource, metadata["namespace"], metadata["name"])
+        return await self._call("PUT", resource, path, verb="update", body=body)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str
@@ -164,8 +192,9 @@ class Kube:
         verb: str,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        accept: str = "application/json",
     ) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": accept, "Content-Type": "application/json"}
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         started = perf_counter()
@@ -188,7 +217,8 @@ class Kube:
 
 
 def _path(resource: Resource, namespace: str, name: str = "") -> str:
-    path = f"{resource.root}/namespaces/{quote(namespace)}/{resource.plural}"
+    place = f"/namespaces/{quote(namespace)}" if namespace else ""
+    path = f"{resource.root}{place}/{resource.plural}"
     return f"{path}/{quote(name)}" if name else path
 
 

@@ -43,7 +43,16 @@ def operator(crd: Cluster) -> Iterator[Operator]:
     running = Operator(crd)
     running.start()
     yield running
+    assert running.metric("finetune_operator_sweep_differences_total") == 0
     running.kill()
+
+
+@pytest.fixture(scope="module")
+def quiet(operator: Operator) -> Iterator[None]:
+    """The operator of all namespaces is away, so that a test's own are the only ones."""
+    operator.terminate()
+    yield
+    operator.start()
 
 
 @pytest.fixture

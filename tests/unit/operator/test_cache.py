@@ -86,3 +86,11 @@ def test_only_what_is_read_is_kept() -> None:
 def test_a_job_is_its_own_owner() -> None:
     job = {"metadata": {"namespace": "team", "name": "tickets", "uid": "j"}}
     assert Cache().put(FINETUNEJOBS, job) == KEY
+
+
+def test_a_child_that_lost_its_label_goes_as_a_whole() -> None:
+    cache = Cache()
+    cache.put(JOBS, child(10, label=None), owner=KEY)
+    assert cache.put(JOBS, child(11, label=None)) == KEY
+    assert cache.remove(JOBS, child(12, label=None)) == KEY
+    assert list(cache.children(JOBS, KEY)) == []
