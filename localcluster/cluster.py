@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from localcluster import controlplane, s3
-from localcluster.build import CACHE, FOLDER, build_all
+from localcluster.build import CACHE, CLUSTER_PROGRAMS, FOLDER, build
 from localcluster.controlplane import LOOPBACK, Layout
 from localcluster.kubeconfig import with_token
 from localcluster.processes import answers, find, free_ports, start, stop, wait_until
@@ -170,7 +170,7 @@ def start_cluster(root: Path = DEFAULT_ROOT) -> Cluster:
         if found.status() and all(found.status().values()):
             return found
         found.down()
-    build_all()
+    build(*CLUSTER_PROGRAMS)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     layout = Layout(root.resolve(), *free_ports(6))

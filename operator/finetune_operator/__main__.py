@@ -194,8 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     flags = parser().parse_args(arguments)
     logs.configure(flags.log_level)
-    if flags.kubeconfig is not None:
-        os.environ["KUBECONFIG"] = str(flags.kubeconfig)
     sys.exit(asyncio.run(run(settings_from(flags), flags.kubeconfig)))
 
 

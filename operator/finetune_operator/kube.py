@@ -86,30 +86,70 @@ class ApiError(Exception):
         return self.status in (400, 403, 422)
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """Where the API server is and how to prove who asks."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    proxy_url: str | None
+    insecure: bool
+
+
+async def _configuration(kubeconfig: Path | None) -> client.Configuration:
+    configuration = client.Configuration()
+    if kubeconfig is not None:
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            str(kubeconfig), client_configuration=configuration
+        )
+    else:
+        config.load_incluster_config(  # type: ignore[no-untyped-call]
+            client_configuration=configuration
+        )
+    return configuration
+
+
 class Kube:
     """The API server, seen by one operator process."""
 
-    def __init__(self, api: client.ApiClient, metrics: Metrics, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        metrics: Metrics,
+        *,
+        kubeconfig: Path | None = None,
+        timeout: float = 30.0,
+    ) -> None:
         self._api = api
+        self._kubeconfig = kubeconfig
         self._metrics = metrics
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None, metrics: Metrics) -> "Kube":
         """Use a kubeconfig, or else the service account that the pod was given."""
-        configuration = client.Configuration()
-        if kubeconfig is not None:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                str(kubeconfig), client_configuration=configuration
-            )
-        else:
-            config.load_incluster_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
-            )
+        configuration = await _configuration(kubeconfig)
         configuration.connection_pool_maxsize = 32
         api = client.ApiClient(configuration)
         api.user_agent = "finetune-operator"
-        return cls(api, metrics)
+        return cls(api, metrics, kubeconfig=kubeconfig)
+
+    async def credentials(self) -> Credentials:
+        """What another client connects with. Read anew each time: tokens are replaced while we
+        run."""
+        configuration = await _configuration(self._kubeconfig)
+        return Credentials(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            token=configuration.api_key.get("BearerToken", "").partition(" ")[2].strip() or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            proxy_url=configuration.proxy,
+            insecure=not configuration.verify_ssl,
+        )
 
     async def close(self) -> None:
         """Close all connections."""

@@ -64,8 +64,12 @@ class Serving:
         work = [self._reconciler.work() for _ in range(self._settings.workers)]
         self._tasks = [asyncio.create_task(part) for part in (*work, self._sweeper.work())]
         registry = handlers.registry(
-            self._cache, self._queue, self._metrics, on_cleanup=self.stop
-        )  # fmt: skip
+            self._cache,
+            self._queue,
+            self._metrics,
+            credentials=self._kube.credentials,
+            on_cleanup=self.stop,
+        )
         await handlers.watch(self._settings, registry, ready=self._listed)
 
     def halt(self) -> None:
