@@ -28,7 +28,8 @@ COPY pyproject.toml README.md ./
 COPY operator operator
 COPY trainer_image/finetune_trainer trainer_image/finetune_trainer
 RUN tools/bin/hatchling build --target wheel --directory dist \
- && tools/bin/uv pip install --quiet --no-cache --no-index --no-deps --find-links dist finetune-operator
+ && tools/bin/python -m pip --python /app/bin/python install --quiet --disable-pip-version-check --no-compile --no-index --no-deps --find-links dist finetune-operator \
+ && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib/python3*/site-packages/finetune_*
 
 FROM runtime
 LABEL org.opencontainers.image.title="finetune-operator" \

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hack.images import dockerfile, smoke
+from hack.images import chroot, dockerfile, smoke
 from hack.images.build import CACHE, CONTEXT, Builder
 from hack.images.dockerfile import DockerfileError
 from hack.images.root import ImageError, size
@@ -22,11 +22,11 @@ DOCKERFILES = {"operator": Path("Dockerfile"), "trainer": Path("trainer_image/Do
 LOCKS = {"cpu": "trainer_image/requirements-cpu.lock", "cuda": "trainer_image/requirements-cuda.lock"}
 
 
-def prove(name: str, arguments: dict[str, str], work: Path) -> None:
+def prove(name: str, arguments: dict[str, str], work: Path, *, is_chroot: bool) -> None:
     """Build and try one image."""
     started = time.monotonic()
     read = dockerfile.read(CONTEXT / DOCKERFILES[name], arguments)
-    root, config = Builder(read, work).build()
+    root, config = Builder(read, work, is_chroot=is_chroot).build()
     built = time.monotonic() - started
     image = smoke.Image(root, config, work)
     if name == "operator":
@@ -53,6 +53,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="images", description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", choices=DOCKERFILES)
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--mode", choices=["chroot", "folder"], default="chroot" if chroot.works() else "folder"
+    )
     flags = parser.parse_args()
     arguments = dict(pair.partition("=")[::2] for pair in flags.build_arg)
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,8 @@ def main() -> int:
             print(f"{name}: {DOCKERFILES[name]}", flush=True)
             work = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=CACHE))
             try:
-                prove(name, arguments if name == "trainer" else {}, work)
+                own = arguments if name == "trainer" else {}
+                prove(name, own, work, is_chroot=flags.mode == "chroot")
             finally:
                 shutil.rmtree(work)
     except (DockerfileError, ImageError) as error:

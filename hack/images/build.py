@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from hack.images import chroot
 from hack.images.chroot import Chroot
 from hack.images.dockerfile import Dockerfile, DockerfileError, ImageConfig, Stage, Step
 from hack.images.folder import Folder
@@ -22,8 +21,9 @@ CACHE = CONTEXT / ".cache" / "images"
 class Builder:
     """One build of one Dockerfile; its stages lie below ``work``."""
 
-    def __init__(self, dockerfile: Dockerfile, work: Path) -> None:
+    def __init__(self, dockerfile: Dockerfile, work: Path, *, is_chroot: bool) -> None:
         self._dockerfile = dockerfile
+        self._is_chroot = is_chroot
         self._work = work
         self._stages: dict[str, tuple[Root, ImageConfig]] = {}
         self._log = work / "step.log"
@@ -31,19 +31,20 @@ class Builder:
     def build(self) -> tuple[Root, ImageConfig]:
         """Run all steps that the image is made of; its root and its configuration."""
         stages = self._dockerfile.needed()
-        for stage in stages:
-            root, config = self._start(stage)
+        for index, stage in enumerate(stages):
+            later = any(stage.base in other.uses() for other in stages[index + 1 :])
+            root, config = self._start(stage, is_last_use=not later)
             self._stages[stage.name] = root, config
             for step in stage.steps:
                 self._step(stage, root, config, step)
         return self._stages[stages[-1].name]
 
-    def _start(self, stage: Stage) -> tuple[Root, ImageConfig]:
+    def _start(self, stage: Stage, *, is_last_use: bool) -> tuple[Root, ImageConfig]:
         folder = self._work / f"{len(self._stages)}-{stage.name}"
         if stage.base in self._stages:
             root, config = self._stages[stage.base]
-            return root.fork(folder), config.copy()
-        if chroot.works():
+            return root if is_last_use else root.fork(folder), config.copy()
+        if self._is_chroot:
             return Chroot.from_image(stage.base, folder, CACHE), ImageConfig()
         return Folder(folder), ImageConfig()
 
@@ -105,7 +106,8 @@ def _context_files(source: str) -> Iterator[Path]:
 
 
 def _copy_tree(source: Path, place: Path, *, into: bool) -> None:
-    """As COPY does: a folder's content, a file under its own or the given name; owners stay."""
+    """As COPY does: a folder's content, a file under its own or the given name; owners stay. The
+    files are linked, not copied: gigabytes, and the earlier stage is thrown away."""
     if source == place:
         return
     if source.is_dir():
@@ -114,7 +116,7 @@ def _copy_tree(source: Path, place: Path, *, into: bool) -> None:
     else:
         (place if into else place.parent).mkdir(parents=True, exist_ok=True)
         arguments = [str(source), f"{place}/" if into else str(place)]
-    subprocess.run(["cp", "-a", "--reflink=auto", *arguments], check=True)
+    subprocess.run(["cp", "-a", "--link", *arguments], check=True)
 
 
 def _own_cache(target: str) -> Path:

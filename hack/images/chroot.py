@@ -46,6 +46,12 @@ exec chroot --userspec="$user" "$root" env --chdir="$workdir" "$@"
 NAMESPACE = ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
 
 
+SLIM = ("/usr/share/doc", "/usr/share/info", "/usr/share/locale", "/usr/share/man")
+"""What slim images leave out."""
+
+DPKG = "force-unsafe-io\n" + "".join(f"path-exclude={folder}/*\n" for folder in SLIM)
+
+
 def works() -> bool:
     """Whether this process may make and enter a root file system."""
     return os.geteuid() == 0 and shutil.which("debootstrap") is not None
@@ -118,9 +124,9 @@ def _debootstrap(release: str, base: Path) -> None:
         f"deb {mirror} {release}-updates main\n"
         f"deb {mirror}-security {release}-security main\n"
     )
-    (unfinished / "etc/dpkg/dpkg.cfg.d/speed").write_text("force-unsafe-io\n")
-    (unfinished / "etc/apt/apt.conf.d/clean").write_text('Acquire::Languages "none";\n')
-    for name in ("etc/resolv.conf", "etc/hostname"):
-        (unfinished / name).write_text("")
-    shutil.rmtree(unfinished / "var/cache/apt", ignore_errors=True)
+    (unfinished / "etc/dpkg/dpkg.cfg.d/slim").write_text(DPKG)
+    (unfinished / "etc/apt/apt.conf.d/slim").write_text('Acquire::Languages "none";\n')
+    (unfinished / "etc/resolv.conf").write_text("")
+    for folder in (*SLIM, "/var/cache/apt", "/var/lib/apt/lists"):
+        shutil.rmtree(unfinished / folder.lstrip("/"))
     unfinished.rename(base)

@@ -60,6 +60,10 @@ class Stage:
     base: str
     steps: tuple[Step, ...]
 
+    def uses(self) -> set[str]:
+        """Names of what it starts from and copies from."""
+        return {self.base, *(step.source_stage for step in self.steps if step.source_stage)}
+
 
 @dataclass
 class ImageConfig:
@@ -128,8 +132,7 @@ class Dockerfile:
             if stage is None or stage.name in wanted:
                 continue
             wanted.add(stage.name)
-            sources = [step.source_stage for step in stage.steps]
-            open_names += [stage.base, *(name for name in sources if name)]
+            open_names += stage.uses()
         return tuple(stage for stage in self.stages if stage.name in wanted)
 
     def config(self) -> ImageConfig:
