@@ -19,7 +19,8 @@ from hack.images.dockerfile import DockerfileError
 from hack.images.root import ImageError, size
 
 DOCKERFILES = {"operator": Path("Dockerfile"), "trainer": Path("trainer_image/Dockerfile")}
-LOCKS = {"cpu": "trainer_image/requirements-cpu.lock", "cuda": "trainer_image/requirements-cuda.lock"}
+CPU_LOCK = "trainer_image/requirements-cpu.lock"
+CUDA_LOCK = "trainer_image/requirements-cuda.lock"
 
 
 def prove(name: str, arguments: dict[str, str], work: Path, *, is_chroot: bool) -> None:
@@ -32,7 +33,7 @@ def prove(name: str, arguments: dict[str, str], work: Path, *, is_chroot: bool) 
     if name == "operator":
         smoke.try_operator(image)
     else:
-        smoke.try_trainer(image, *_trainer_locks(read))
+        smoke.try_trainer(image, _trainer_lock(read))
     whole, ours = size(root.outside("/")), size(root.outside("/app"))
     print(
         f"{name}: proven in {time.monotonic() - started:.0f} s ({built:.0f} s of it the build); "
@@ -41,11 +42,10 @@ def prove(name: str, arguments: dict[str, str], work: Path, *, is_chroot: bool) 
     )
 
 
-def _trainer_locks(read: dockerfile.Dockerfile) -> list[str]:
-    """What must be installed. A CPU build of torch brings none of the CUDA libraries."""
-    variant = (read.given | read.outer)["VARIANT"]
-    ordinary = not read.given.get("TORCH_INDEX")
-    return [LOCKS["cuda"]] if variant == "cuda" or ordinary else [LOCKS["cpu"]]
+def _trainer_lock(read: dockerfile.Dockerfile) -> str:
+    """What must be installed: the ordinary index's torch brings the CUDA libraries, whichever
+    variant it is built for; an index with CPU builds gives torch alone."""
+    return CPU_LOCK if read.given.get("TORCH_INDEX") else CUDA_LOCK
 
 
 def main() -> int:

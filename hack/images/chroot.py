@@ -57,6 +57,11 @@ def works() -> bool:
     return os.geteuid() == 0 and shutil.which("debootstrap") is not None
 
 
+def base(release: str, cache: Path) -> Path:
+    """Where the minimal system of a Debian release is kept."""
+    return cache / f"debian-{release}"
+
+
 class Chroot:
     """A folder that is a root file system."""
 
@@ -71,10 +76,10 @@ class Chroot:
         found = BASE.match(image)
         if found is None:
             raise ImageError(f"{image}: only debian:RELEASE-slim can be made here, by debootstrap")
-        base = cache / f"debian-{found[1]}"
-        if not base.exists():
-            _debootstrap(found[1], base)
-        return cls(base).fork(folder)
+        place = base(found[1], cache)
+        if not place.exists():
+            _debootstrap(found[1], place)
+        return cls(place).fork(folder)
 
     def fork(self, folder: Path) -> Self:
         subprocess.run(["cp", "-a", "--reflink=auto", self._folder, folder], check=True)
@@ -90,7 +95,7 @@ class Chroot:
         return False
 
     def run(self, process: Process, log: Path) -> int:
-        binds = {target: source for target, source in process.binds.items()}
+        binds = dict(process.binds)
         env = {"PATH": SYSTEM_PATH, "HOME": "/root", **process.env}
         if not process.as_pod:
             binds |= {"/etc/resolv.conf": Path("/etc/resolv.conf")}
@@ -110,11 +115,11 @@ class Chroot:
         return wait(enter, log, env=None, cwd=Path("/"))
 
 
-def _debootstrap(release: str, base: Path) -> None:
-    """Make the base once; sources of updates and fixes as in Debian's own images."""
+def _debootstrap(release: str, place: Path) -> None:
+    """Make it once; sources of updates and fixes as in Debian's own images."""
     print(f"  making a minimal Debian {release} (about 1 min the first time)", flush=True)
-    base.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, log = base.with_suffix(f".{os.getpid()}"), base.with_suffix(".log")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, log = place.with_suffix(f".{os.getpid()}"), place.with_suffix(".log")
     command = ["debootstrap", "--variant=minbase", release, str(unfinished)]
     checked(lambda log: wait(command, log, env=None, cwd=Path("/")), log, "debootstrap")
     sources = unfinished / "etc/apt/sources.list"
@@ -129,4 +134,4 @@ def _debootstrap(release: str, base: Path) -> None:
     (unfinished / "etc/resolv.conf").write_text("")
     for folder in (*SLIM, "/var/cache/apt", "/var/lib/apt/lists"):
         shutil.rmtree(unfinished / folder.lstrip("/"))
-    unfinished.rename(base)
+    unfinished.rename(place)

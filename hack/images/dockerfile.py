@@ -44,7 +44,8 @@ class Step:
     @property
     def source_stage(self) -> str | None:
         """The stage that a COPY takes from; None: the build's own files."""
-        return next((f.removeprefix("--from=") for f in self.flags if f.startswith("--from=")), None)
+        given = (flag.removeprefix("--from=") for flag in self.flags if flag.startswith("--from="))
+        return next(given, None)
 
     @property
     def caches(self) -> tuple[str, ...]:
@@ -79,10 +80,10 @@ class ImageConfig:
     ports: tuple[str, ...] = ()
 
     def copy(self) -> Self:
-        """What a stage starts with that builds on this one: arguments end with their stage."""
+        """What a stage starts with that builds on this one."""
         return type(self)(
-            dict(self.env), {}, self.workdir, self.user, self.entrypoint, self.command,
-            dict(self.labels), self.ports,
+            dict(self.env), dict(self.arguments), self.workdir, self.user, self.entrypoint,
+            self.command, dict(self.labels), self.ports,
         )  # fmt: skip
 
     def words(self, text: str) -> list[str]:

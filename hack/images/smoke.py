@@ -56,29 +56,28 @@ class Image:
         return checked(lambda log: self.root.run(process, log), self.work / "try.log", shown)
 
 
-def locked(paths: list[str], python: str) -> dict[str, str]:
-    """Name and version of everything that these locks install for this Python."""
+def locked(path: str, python: str) -> dict[str, str]:
+    """Name and version of everything that a lock installs for this Python."""
     environment = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
     found = {}
-    for path in paths:
-        for line in PIN.findall((CONTEXT / path).read_text(encoding="utf-8")):
-            wanted = Requirement(line)
-            if wanted.marker is None or wanted.marker.evaluate(environment):
-                found[canonicalize_name(wanted.name)] = str(wanted.specifier).removeprefix("==")
+    for line in PIN.findall((CONTEXT / path).read_text(encoding="utf-8")):
+        wanted = Requirement(line)
+        if wanted.marker is None or wanted.marker.evaluate(environment):
+            found[canonicalize_name(wanted.name)] = str(wanted.specifier).removeprefix("==")
     return found
 
 
-def inspect(image: Image, *locks: str) -> None:
+def inspect(image: Image, lock: str) -> None:
     """Who the process is, what it can write, what is installed: nothing more, nothing less."""
     script = Path(__file__).with_name("inspection.py").read_text(encoding="utf-8")
     said = image.run(["-I", "-c", script], entrypoint=("/app/bin/python",))
     found = json.loads(said.splitlines()[-1])
-    expected = locked(list(locks), found["python"])
+    expected = locked(lock, found["python"])
     packages = {canonicalize_name(n): v.partition("+")[0] for n, v in found["packages"].items()}
     del packages[OURS]
     if packages != expected:
         differing = dict(expected.items() ^ packages.items())
-        raise ImageError(f"packages differ from {', '.join(locks)}: {sorted(differing)}")
+        raise ImageError(f"packages differ from {lock}: {sorted(differing)}")
     told = f"  Python {found['python']}, {len(packages)} packages as locked"
     if isinstance(image.root, Chroot):
         if found["uid"] != int(image.config.user.partition(":")[0]):
@@ -98,9 +97,9 @@ def try_operator(image: Image) -> None:
     print("  `finetune-operator --help` answers", flush=True)
 
 
-def try_trainer(image: Image, *locks: str) -> None:
+def try_trainer(image: Image, lock: str) -> None:
     """The containers that the operator renders: prepare, then training with ZeRO-2, to the end."""
-    inspect(image, *locks)
+    inspect(image, lock)
     volume = image.work / "volume"
     make_inputs(volume)
     own(volume, image.config.user)

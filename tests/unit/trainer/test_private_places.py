@@ -1,4 +1,4 @@
-"""A job's `file://` addresses never reach what its pod keeps secret: errors quote what they read."""
+"""A job's `file://` addresses never reach what its pod keeps secret: errors quote data."""
 
 from pathlib import Path
 
