@@ -53,6 +53,7 @@ def load(folder: Path, config: Any, *, seed: int) -> Classifier:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True,
             ignore_mismatched_sizes=True, local_files_only=True, trust_remote_code=False,
+            use_safetensors=True,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
