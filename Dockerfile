@@ -15,7 +15,9 @@ ENV VIRTUAL_ENV=/app \
     UV_PYTHON_DOWNLOADS=never \
     UV_COMPILE_BYTECODE=1 \
     PYC_INVALIDATION_MODE=UNCHECKED_HASH
-RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3-venv \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY locks/uv.lock locks/build.lock locks/
 RUN python3 -m venv tools \
