@@ -19,8 +19,6 @@ from hack.images.dockerfile import DockerfileError
 from hack.images.root import ImageError, size
 
 DOCKERFILES = {"operator": Path("Dockerfile"), "trainer": Path("trainer_image/Dockerfile")}
-CPU_LOCK = "trainer_image/requirements-cpu.lock"
-CUDA_LOCK = "trainer_image/requirements-cuda.lock"
 
 
 def prove(name: str, arguments: dict[str, str], work: Path, *, is_chroot: bool) -> None:
@@ -33,19 +31,13 @@ def prove(name: str, arguments: dict[str, str], work: Path, *, is_chroot: bool) 
     if name == "operator":
         smoke.try_operator(image)
     else:
-        smoke.try_trainer(image, _trainer_lock(read))
+        smoke.try_trainer(image, has_cpu_torch=bool(arguments.get("TORCH_INDEX")))
     whole, ours = size(root.outside("/")), size(root.outside("/app"))
     print(
         f"{name}: proven in {time.monotonic() - started:.0f} s ({built:.0f} s of it the build); "
         f"/app {ours / 1e6:,.0f} MB of {whole / 1e6:,.0f} MB\n  mode: {root.mode}",
         flush=True,
     )
-
-
-def _trainer_lock(read: dockerfile.Dockerfile) -> str:
-    """What must be installed: the ordinary index's torch brings the CUDA libraries, whichever
-    variant it is built for; an index with CPU builds gives torch alone."""
-    return CPU_LOCK if read.given.get("TORCH_INDEX") else CUDA_LOCK
 
 
 def main() -> int:

@@ -45,7 +45,6 @@ exec chroot --userspec="$user" "$root" env --chdir="$workdir" "$@"
 """
 NAMESPACE = ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
 
-
 SLIM = ("/usr/share/doc", "/usr/share/info", "/usr/share/locale", "/usr/share/man")
 """What slim images leave out."""
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from hack.images.dockerfile import ImageConfig
 from hack.images.root import ImageError, Process, Root, checked
 
 OURS = "finetune-operator"
+OPERATOR_LOCK = "locks/operator.lock"
+CUDA_LOCK = "trainer_image/requirements-cuda.lock"
 POD_IP = "127.66.0.1"
 STEPS = 4
 PIN = re.compile(r"^([A-Za-z0-9._-]+==[^\\\n]+)", re.MULTILINE)
@@ -67,12 +69,13 @@ def locked(path: str, python: str) -> dict[str, str]:
     return found
 
 
-def inspect(image: Image, lock: str) -> None:
-    """Who the process is, what it can write, what is installed: nothing more, nothing less."""
+def inspect(image: Image, lock: str, *, only: Callable[[str], bool] = lambda _: True) -> None:
+    """Who the process is, what it can write, and that exactly the packages of ``lock`` that
+    ``only`` lets through are installed, in its versions."""
     script = Path(__file__).with_name("inspection.py").read_text(encoding="utf-8")
     said = image.run(["-I", "-c", script], entrypoint=("/app/bin/python",))
     found = json.loads(said.splitlines()[-1])
-    expected = locked(lock, found["python"])
+    expected = {n: v for n, v in locked(lock, found["python"]).items() if only(n)}
     packages = {canonicalize_name(n): v.partition("+")[0] for n, v in found["packages"].items()}
     del packages[OURS]
     if packages != expected:
@@ -91,15 +94,20 @@ def inspect(image: Image, lock: str) -> None:
 
 def try_operator(image: Image) -> None:
     """The entry point takes a pod's arguments, and every part of the operator can be imported."""
-    inspect(image, "locks/operator.lock")
+    inspect(image, OPERATOR_LOCK)
     if "usage: finetune-operator" not in image.run(["--help"]):
         raise ImageError("`finetune-operator --help` does not print its usage")
     print("  `finetune-operator --help` answers", flush=True)
 
 
-def try_trainer(image: Image, lock: str) -> None:
-    """The containers that the operator renders: prepare, then training with ZeRO-2, to the end."""
-    inspect(image, lock)
+def try_trainer(image: Image, *, has_cpu_torch: bool) -> None:
+    """The containers that the operator renders: prepare, then training with ZeRO-2, to the end.
+    The ordinary index's torch brings the CUDA libraries; a CPU build brings none of them."""
+    inspect(
+        image,
+        CUDA_LOCK,
+        only=lambda name: not (has_cpu_torch and name.startswith(("cuda-", "nvidia-", "triton"))),
+    )
     volume = image.work / "volume"
     make_inputs(volume)
     own(volume, image.config.user)
