@@ -86,7 +86,7 @@ def _from_folder(kind: Any, folder: Path, config: Any, **options: Any) -> tuple[
     try:
         model, info = kind.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True,
-            local_files_only=True, trust_remote_code=False, **options,
+            local_files_only=True, trust_remote_code=False, use_safetensors=True, **options,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
