@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 CUSTOMERS = (
     "Anna", "Bruno", "Carla", "David", "Elena", "Farid", "Greta", "Hugo", "Irina", "Jonas",
@@ -49,9 +49,7 @@ class Order:
 
     def sentence(self, pattern: str) -> str:
         """The order in words."""
-        words = {"customer": self.customer, "colour": self.colour, "item": self.item,
-                 "city": self.city, "number": NUMBERS[self.count - 1], "count": self.count}  # fmt: skip
-        text = pattern.format(**words)
+        text = pattern.format(**asdict(self), number=NUMBERS[self.count - 1])
         return text[0].upper() + text[1:]
 
     def json(self) -> str:

@@ -7,6 +7,8 @@ GLOBAL_BATCH = 32
 HELD_OUT_FRACTION = 0.05
 REGION = "us-east-1"
 CHECKPOINTS_PER_RUN = 10
+PREPARE_TRIES = 4
+"""Pods of prepare that may fail for other reasons than the user's, before the run is over."""
 MIN_GRACE_SECONDS = 60
 
 
@@ -33,6 +35,7 @@ def with_site_storage(job: FineTuneJob, site: Storage) -> FineTuneJob:
     storage = given.model_copy(
         update={
             "secret_name": given.secret_name or site.secret_name,
+            "ca_secret_name": given.ca_secret_name or site.ca_secret_name,
             "endpoint": given.endpoint or site.endpoint,
             "region": given.region or site.region or REGION,
         }

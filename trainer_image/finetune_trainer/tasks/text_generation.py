@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetune_api.dataset import Layout, Mask
+from finetune_api.dataset import Mask
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
 from finetune_trainer.data.answers import AnswerEncoder
@@ -16,7 +16,7 @@ from finetune_trainer.evaluate.generate import Writer
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.model import checks
 from finetune_trainer.model.load import Loaded, load_language_model, meta_language_model
-from finetune_trainer.tasks.task import Reading
+from finetune_trainer.tasks.task import Encoding
 
 if TYPE_CHECKING:
     from finetune_trainer.train import Session
@@ -43,11 +43,11 @@ class TextGeneration:
         checks.check_language_model(config, uri)
 
     @staticmethod
-    def reading(job: JobConfig, tokenizer: Any) -> Reading:
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
         """Prompts with their completions, or conversations."""
         mask, uri = job.spec.dataset.mask or Mask.COMPLETION, job.spec.model.uri
-        return Reading(
-            (Layout.PROMPT_COMPLETION, Layout.MESSAGES), LENGTH_CAP,
+        return Encoding(
+            LENGTH_CAP,
             lambda layout: AnswerEncoder(layout, mask, tokenizer, uri),
         )  # fmt: skip
 
