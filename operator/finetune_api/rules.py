@@ -6,12 +6,24 @@ Transition rules compare an update with what was there before; only the API serv
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_MAX = 40
+
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_LABEL_NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+OBJECT_NAME = f"^{_DNS_NAME}$"
+LABEL_KEY = f"^({_DNS_NAME}/)?{_LABEL_NAME}$"
+LABEL_VALUE = f"^({_LABEL_NAME})?$"
+LABEL_KEY_MAX = 253
+_CEL_LABEL_KEY = LABEL_KEY.replace("\\", "\\\\")
+RESOURCE_NAME = f"^{_DNS_NAME}/{_LABEL_NAME}$"
+"""What Kubernetes accepts in a pod: a name that it would refuse is refused here, before prepare has
+run."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,16 @@ def _output_outside_inputs(spec: Any) -> bool:
 
 def _fraction(source: Any) -> float:
     return source.fraction or 0.0 if source is not None else 0.0
+
+
+def _are_label_keys(keys: Iterable[str]) -> bool:
+    return all(len(key) <= LABEL_KEY_MAX and re.fullmatch(LABEL_KEY[1:-1], key) for key in keys)
+
+
+def _tolerates(toleration: Any) -> bool:
+    if toleration.operator == "Exists":
+        return not toleration.value
+    return toleration.key is not None
 
 
 def _changes_only_while_suspended(field: str) -> TransitionRule:
@@ -124,6 +146,21 @@ RULES: tuple[Rule, ...] = (
         cel="!(self.strategy == 'DDP' && has(self.deepspeed))",
         message="deepspeed has no effect with strategy DDP: remove it or choose DeepSpeed",
         holds=lambda distribution: distribution.strategy != "DDP" or distribution.deepspeed is None,
+    ),
+    Rule(
+        scope="spec.scheduling",
+        cel="!has(self.nodeSelector) || self.nodeSelector.all(key, "
+        f"key.size() <= {LABEL_KEY_MAX} && key.matches('{_CEL_LABEL_KEY}'))",
+        message="nodeSelector must hold names of labels: letters, digits, '-', '_' and '.', "
+        "after an optional domain and '/'",
+        holds=lambda scheduling: _are_label_keys(scheduling.node_selector or ()),
+    ),
+    Rule(
+        scope="spec.scheduling",
+        cel="!has(self.tolerations) || self.tolerations.all(one, one.operator == 'Exists' "
+        "? !has(one.value) || one.value == '' : has(one.key))",
+        message="a toleration needs a key unless its operator is Exists, and no value if it is",
+        holds=lambda scheduling: all(_tolerates(one) for one in scheduling.tolerations or ()),
     ),
 )
 
