@@ -33,6 +33,7 @@ def with_site_storage(job: FineTuneJob, site: Storage) -> FineTuneJob:
     storage = given.model_copy(
         update={
             "secret_name": given.secret_name or site.secret_name,
+            "ca_secret_name": given.ca_secret_name or site.ca_secret_name,
             "endpoint": given.endpoint or site.endpoint,
             "region": given.region or site.region or REGION,
         }

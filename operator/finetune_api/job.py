@@ -281,6 +281,10 @@ class Storage(Document):
         Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
     ) = None
     """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
+    ca_secret_name: Word | None = None
+    """Secret whose key `ca.crt` holds the certificates (PEM) that the server's own certificate is
+    checked against, for servers of a private authority. Default: the site's; without one the
+    authorities that the image trusts."""
     region: Word | None = None
     """Region that requests are signed for. Default: the site's, else `us-east-1`."""
     addressing: Addressing = Addressing.AUTO

@@ -23,7 +23,7 @@ from finetune_api.progress import (
     Prepared,
     PrepareResult,
 )
-from finetune_trainer.config import Places, credentials_folder, load_config
+from finetune_trainer.config import Places, credentials_folder, load_config, storage_ca
 from finetune_trainer.storage.objects import ObjectStore, open_store
 
 
@@ -36,7 +36,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         job = load_config(environ)
-        store = open_store(job.spec.storage, credentials_folder(environ))
+        store = open_store(job.spec.storage, credentials_folder(environ), storage_ca(environ))
         pretend = bool(environ.get(names.ENV_PRETEND_GPUS))
         result = prepare(job, Places.from_env(environ), store, pretend_gpus=pretend)
     except Terminated:

@@ -15,7 +15,7 @@ GRACE_SECONDS = 30
 def prepare_job(job: FineTuneJob, owner: Owner, settings: Settings) -> dict[str, Any]:
     """The Job that finds out what ``status.prepared`` must say."""
     config = jobconfig.build(job)
-    mounted = [pod.work_volume(), *pod.credentials_volume(job, optional=False)]
+    mounted = [pod.work_volume(), *pod.storage_volumes(job, optional=False)]
     container = pod.container(
         settings,
         settings.trainer_image_cpu,

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from finetune_api.errors import JobError, StorageError, UserError
+from finetune_api.exits import ExitClass
 
 TRANSIENT_CODES = frozenset(
     {
@@ -31,8 +32,11 @@ class DamagedObjectError(StorageError):
     """An object's bytes are not those that its manifest or its store promised."""
 
 
-class UnreachableError(UserError):
-    """The storage has never answered: most likely the address is wrong."""
+class UnreachableError(JobError):
+    """The storage has never answered: the address is wrong, or it is away. A pod that ends with
+    this is tried again by its Job."""
+
+    exit_class = ExitClass.STORAGE_UNREACHABLE
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ __all__ = ["ObjectInfo", "ObjectStore", "open_store"]
 class ObjectStore:
     """Control calls on objects; `transfer` moves files with it."""
 
-    def __init__(self, storage: Storage, credentials_dir: Path | None = None) -> None:
+    def __init__(
+        self, storage: Storage, credentials_dir: Path | None = None, ca: Path | None = None
+    ) -> None:
         self.storage = storage
         self.credentials_dir = credentials_dir
+        self.ca = ca
         self._folder = FolderBackend()
         self._s3: Backend | None = None
         self.proven = False
@@ -33,7 +36,9 @@ class ObjectStore:
         if self._s3 is None:
             from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
 
-            self._s3 = S3Backend(self.storage, self.credentials_dir, proven=self.proven)
+            self._s3 = S3Backend(
+                self.storage, self.credentials_dir, ca=self.ca, proven=self.proven
+            )
         return self._s3
 
     def list(self, uri: str, *, required: bool = True) -> list[ObjectInfo]:
@@ -101,6 +106,9 @@ class ObjectStore:
         return self.backend(location).abort_stale_uploads(location)
 
 
-def open_store(storage: Storage, credentials_dir: Path | None = None) -> ObjectStore:
-    """A store for a job's storage; credentials come from the folder, else from boto3's chain."""
-    return ObjectStore(storage, credentials_dir)
+def open_store(
+    storage: Storage, credentials_dir: Path | None = None, ca: Path | None = None
+) -> ObjectStore:
+    """A store for a job's storage; credentials come from the folder, else from boto3's chain;
+    ``ca`` holds the certificates that the server's own is checked against."""
+    return ObjectStore(storage, credentials_dir, ca)

@@ -29,6 +29,7 @@ from finetune_trainer.storage.credentials import (
     FileCredentials,
     obstore_provider,
 )
+from finetune_trainer.storage.trust import Authorities, authorities
 from finetune_trainer.storage.uris import Location
 
 T = TypeVar("T")
@@ -52,7 +53,14 @@ def _code(error: failures.ClientError) -> str:
 class S3Backend:
     """One S3-compatible server; clients are made anew when the credentials change."""
 
-    def __init__(self, storage: Storage, credentials: Path | None, *, proven: bool = False) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        credentials: Path | None,
+        *,
+        ca: Path | None = None,
+        proven: bool = False,
+    ) -> None:
         self.storage = storage
         self.session = boto3.Session()
         self.region = storage.region or self.session.region_name or REGION
@@ -61,10 +69,11 @@ class S3Backend:
         self.source: FileCredentials | ChainCredentials = (
             FileCredentials(credentials) if credentials else ChainCredentials(self.session)
         )
+        self.ca = ca
         self.reached = proven
         self._lock = threading.Lock()
         self._client: tuple[Any, Any] = (None, None)
-        self._bulk: dict[str, S3Store] = {}
+        self._bulk: dict[str, tuple[Authorities, S3Store]] = {}
 
     @property
     def virtual(self) -> bool:
@@ -74,10 +83,10 @@ class S3Backend:
         return self.storage.addressing is Addressing.VIRTUAL
 
     def client(self) -> Any:
-        """The control client, for the credentials as they are now."""
-        keys = self.source.current()
+        """The control client, for the credentials and authorities as they are now."""
+        keys, trusted = self.source.current(), authorities(self.ca)
         with self._lock:
-            if self._client[0] != keys:
+            if self._client[0] != (keys, trusted):
                 config = botocore.config.Config(
                     s3={"addressing_style": "virtual" if self.virtual else "path"},
                     retries={"mode": "standard", "total_max_attempts": 1},
@@ -92,18 +101,20 @@ class S3Backend:
                     aws_access_key_id=keys.key_id,
                     aws_secret_access_key=keys.secret,
                     aws_session_token=keys.token,
+                    verify=str(trusted.path) if trusted.path else None,
                     config=config,
                 )
-                self._client = (keys, client)
+                self._client = ((keys, trusted), client)
             return self._client[1]
 
     def bulk(self, bucket: str) -> S3Store:
         """The bulk client of a bucket."""
+        trusted = authorities(self.ca)
         with self._lock:
-            if bucket not in self._bulk:
+            if bucket not in self._bulk or self._bulk[bucket][0] != trusted:
                 options: dict[str, Any] = {"allow_http": True, "timeout": timedelta(seconds=300)}
-                if bundle := os.environ.get("AWS_CA_BUNDLE"):
-                    options["root_certificate"] = Path(bundle).read_bytes()
+                if trusted.certificates:
+                    options["root_certificate"] = trusted.certificates
                 config: dict[str, Any] = {
                     "region": self.region,
                     "virtual_hosted_style_request": self.virtual,
@@ -115,7 +126,7 @@ class S3Backend:
                         scheme, _, host = endpoint.partition("://")
                         endpoint = f"{scheme}://{bucket}.{host}"
                     config["endpoint"] = endpoint
-                self._bulk[bucket] = S3Store(
+                store = S3Store(
                     bucket,
                     config=config,
                     client_options=options,
@@ -130,7 +141,8 @@ class S3Backend:
                     },
                     credential_provider=obstore_provider(self.source),
                 )
-            return self._bulk[bucket]
+                self._bulk[bucket] = (trusted, store)
+            return self._bulk[bucket][1]
 
     def where(self, location: Location) -> faults.Where:
         """The place of a call, for its error."""
