@@ -281,7 +281,7 @@ class Storage(Document):
         Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
     ) = None
     """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
-    ca_secret_name: Word | None = None
+    ca_secret_name: ObjectName | None = None
     """Secret whose key `ca.crt` holds the certificates (PEM) that the server's own certificate is
     checked against, for servers of a private authority. Default: the site's; without one the
     authorities that the image trusts."""
@@ -385,10 +385,12 @@ UNREAD_METADATA = frozenset({
 class ObjectMeta(Document):
     """The part of the metadata that rules speak about."""
 
-    name: Annotated[str, StringConstraints(max_length=253)]
+    name: str
     """Name of the job: at most 40 characters; pods' host names and the Service derive from it."""
     namespace: Word = "default"
     """Namespace."""
+
+    _rules = model_validator(mode="after")(rules.check(""))
 
 
 class FineTuneJob(Document):
@@ -398,8 +400,6 @@ class FineTuneJob(Document):
     """Name and namespace."""
     spec: FineTuneJobSpec
     """What to train, on what, how, and where results go."""
-
-    _rules = model_validator(mode="after")(rules.check(""))
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, object], *, strict: bool = True) -> Self:

@@ -28,7 +28,8 @@ run."""
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. ``scope`` is the path of the schema node whose value is ``self``."""
+    """One rule. ``scope`` is the path of the schema node whose value is ``self``; rules about the
+    name have the whole object in CEL, which knows no other way to it, and the metadata in Python."""
 
     scope: str
     cel: str
@@ -90,14 +91,14 @@ RULES: tuple[Rule, ...] = (
         scope="",
         cel=f"self.metadata.name.size() <= {NAME_MAX}",
         message=f"metadata.name must have at most {NAME_MAX} characters: pod names derive from it",
-        holds=lambda job: len(job.metadata.name) <= NAME_MAX,
+        holds=lambda metadata: len(metadata.name) <= NAME_MAX,
     ),
     Rule(
         scope="",
         cel=f"self.metadata.name.matches('{NAME_PATTERN}')",
         message="metadata.name must start with a letter and hold only a-z, 0-9 and '-', "
         "and not end with '-': host names derive from it",
-        holds=lambda job: re.fullmatch(NAME_PATTERN[1:-1], job.metadata.name) is not None,
+        holds=lambda metadata: re.fullmatch(NAME_PATTERN[1:-1], metadata.name) is not None,
     ),
     Rule(
         scope="spec",

@@ -14,6 +14,8 @@ from finetune_api.job import FineTuneJob
 
 UNCHECKED = "some validation rules were not checked"
 VALUE_ERROR = "Value error, "
+KUBERNETES_OWN = ("<nil>", "metadata.name")
+"""A remark about the whole, and the check that every object's name gets: ours is stricter."""
 INVALID = "Invalid value: "
 RULE_MESSAGES = frozenset(rule.message for rule in (*rules.RULES, *rules.TRANSITION_RULES))
 
@@ -28,10 +30,7 @@ class Verdict:
     text: str = ""
     is_partial: bool = False
     """Whether rules were left unchecked because of wrong fields."""
-
-    @property
-    def accepts(self) -> bool:
-        return not (self.unknown or self.wrong or self.broken)
+    accepts: bool = True
 
 
 class DryRun:
@@ -39,6 +38,8 @@ class DryRun:
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
         self._objects = client.CustomObjectsApi(api)
+        self._batch, self._core = client.BatchV1Api(api), client.CoreV1Api(api)
+        self.namespace = namespace
         self._place = (GROUP, VERSION, namespace, PLURAL)
 
     def create(self, job: dict[str, Any]) -> Verdict:
@@ -56,8 +57,9 @@ class DryRun:
         patch = [{"op": "replace", "path": "/spec", "value": spec}]
         try:
             self._objects.patch_namespaced_custom_object(
-                *self._place, name, patch, dry_run="All", field_validation="Strict"
-            )
+                *self._place, name, patch, dry_run="All", field_validation="Strict",
+                _content_type="application/json-patch+json",
+            )  # fmt: skip
         except client.ApiException as error:
             return _of_server(error)
         return Verdict()
@@ -68,39 +70,37 @@ class DryRun:
     def remove(self, name: str) -> None:
         self._objects.delete_namespaced_custom_object(*self._place, name)
 
+    def refusal_of_child(self, child: dict[str, Any]) -> str:
+        """What it says to the creation of a Job or Service; empty when it accepts it."""
+        create = {
+            "Job": self._batch.create_namespaced_job,
+            "Service": self._core.create_namespaced_service,
+        }[child["kind"]]
+        try:
+            create(self.namespace, child, dry_run="All", field_validation="Strict")
+        except client.ApiException as error:
+            return str(json.loads(error.body)["message"])
+        return ""
+
 
 def _of_server(error: client.ApiException) -> Verdict:
     status = json.loads(error.body)
     text = str(status["message"])
     if error.status == 400:
-        return Verdict(unknown=frozenset(re.findall(r'unknown field "(.*?)"', text)), text=text)
+        unknown = frozenset(re.findall(r'unknown field "(.*?)"', text))
+        assert unknown, text
+        return Verdict(unknown=unknown, text=text, accepts=False)
     assert error.status == 422, text
     causes = status["details"]["causes"]
     rules = [c for c in causes if c["reason"] == "FieldValueInvalid" and _is_rule(c)]
-    wrong = [c["field"] for c in causes if c not in rules and c["field"] != "<nil>"]
+    wrong = [c["field"] for c in causes if c not in rules and c["field"] not in KUBERNETES_OWN]
     return Verdict(
         wrong=frozenset(wrong),
         broken=frozenset(_message(c) for c in rules),
         text=text,
         is_partial=UNCHECKED in text,
+        accepts=False,
     )
-
-
-def of_models(job: dict[str, Any]) -> Verdict:
-    """What the models say."""
-    try:
-        FineTuneJob.from_manifest(job)
-    except ValidationError as error:
-        found, text = error.errors(), str(error)
-    else:
-        return Verdict()
-    rules = [e["msg"].removeprefix(VALUE_ERROR) for e in found if e["type"] == "value_error"]
-    unknown = [_path(e) for e in found if e["type"] == "extra_forbidden"]
-    wrong = [_path(e) for e in found if e["type"] not in ("value_error", "extra_forbidden")]
-    return Verdict(
-        frozenset(unknown), frozenset(wrong),
-        frozenset(part for message in rules for part in message.split("; ")), text,
-    )  # fmt: skip
 
 
 def _is_rule(cause: dict[str, str]) -> bool:
@@ -114,3 +114,23 @@ def _message(cause: dict[str, str]) -> str:
 def _path(error: Any) -> str:
     first, *rest = error["loc"]
     return str(first) + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in rest)
+
+
+def of_models(job: dict[str, Any]) -> Verdict:
+    """What the models say."""
+    try:
+        FineTuneJob.from_manifest(job)
+    except ValidationError as error:
+        found, text = error.errors(), str(error)
+    else:
+        return Verdict()
+    rules_told = [e["msg"].removeprefix(VALUE_ERROR) for e in found if e["type"] == "value_error"]
+    unknown = [_path(e) for e in found if e["type"] == "extra_forbidden"]
+    wrong = [_path(e) for e in found if e["type"] not in ("value_error", "extra_forbidden")]
+    return Verdict(
+        unknown=frozenset(unknown),
+        wrong=frozenset(wrong),
+        broken=frozenset(part for message in rules_told for part in message.split("; ")),
+        text=text,
+        accepts=False,
+    )

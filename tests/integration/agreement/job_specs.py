@@ -24,8 +24,9 @@ URIS = (
     "s3://a/", "s3://a/b/", "s3://a/b/rows.jsonl", "s3://c/", "file:///m/", "file:///m/rows.csv",
     "s3://ä/§/", "s3://a/b\n/",
 )  # fmt: skip
+WORDS = (*URIS, "http://s3:9000", "a/b", "1", "2Gi", "500m", "a", "team.a", "Zone_1.b")
 NAMES = ("a", "tickets-lora", "x" * 40, "a-9")
-BAD_NAMES = ("x" * 41, "9a", "A", "a.b", "a-", "-a", "a_b", "ä", "", "a" * 254)
+BAD_NAMES = ("x" * 41, "9a", "A", "a.b", "a-", "-a", "a_b", "ä", "a" * 254)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 MANY = 3
 """Items of a generated list or map, where its bounds allow more."""
@@ -42,10 +43,16 @@ def job(spec: Any, name: str = "tickets") -> Job:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
+def good_spec(**blocks: Any) -> Any:
+    """The shortest good specification, with other blocks."""
+    shortest = {**smallest(SPEC), "method": {"lora": {}}, "output": {"uri": "s3://results/"}}
+    return {**shortest, **blocks}
+
+
 @st.composite
 def specs(draw: st.DrawFn, *, breaking_rules: bool = True) -> Any:
     """Specifications whose fields are all good. Each cross-field rule is kept, mostly or always."""
-    spec = draw(values(SPEC))
+    spec = draw(GOOD_FIELDS)
     for mend in MENDERS:
         if not breaking_rules or draw(st.integers(0, 5)):
             mend(spec)
@@ -56,8 +63,8 @@ def specs(draw: st.DrawFn, *, breaking_rules: bool = True) -> Any:
 def damaged(draw: st.DrawFn) -> Any:
     """Specifications of which one to three fields are wrong."""
     spec = draw(specs())
-    for path, node in draw(st.lists(st.sampled_from(NODES), min_size=1, max_size=3)):
-        replace(spec, path, draw(st.sampled_from(wrong_values(node))))
+    for path, value in draw(st.lists(st.sampled_from(WRONG), min_size=1, max_size=3)):
+        replace(spec, path, value)
     return spec
 
 
@@ -134,8 +141,7 @@ def smallest(node: Node) -> Any:
     if node["type"] == "object":
         return {name: smallest(node["properties"][name]) for name in node.get("required", ())}
     if "pattern" in node:
-        words = (*URIS, "http://s3", "a/b", "1", "a")
-        return next(word for word in words if _fits(node, word))
+        return next(word for word in WORDS if _fits(node, word))
     return "x" * max(1, node.get("minLength", 1))
 
 
@@ -190,15 +196,26 @@ def _no_idle_deepspeed(spec: Any) -> None:
         spec["distribution"].pop("deepspeed", None)
 
 
+def _tolerations_that_fit(spec: Any) -> None:
+    for toleration in spec.get("scheduling", {}).get("tolerations", ()):
+        if toleration.get("operator") == "Exists":
+            toleration.pop("value", None)
+        else:
+            toleration.setdefault("key", "gpu")
+
+
 def _output_elsewhere(spec: Any) -> None:
-    spec["output"]["uri"] = "s3://results/run/"
+    dataset = spec["dataset"]
+    held_out = [(dataset.get(name) or {}).get("uri", "") for name in ("validation", "test")]
+    inputs = [spec["model"]["uri"], dataset["train"]["uri"], *held_out]
+    if any(uri.endswith("/") and spec["output"]["uri"].startswith(uri) for uri in inputs):
+        spec["output"]["uri"] = "s3://results/run/"
 
 
 MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
-    _one_length, _no_idle_deepspeed, _output_elsewhere,
+    _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
 )  # fmt: skip
-NODES = list(nodes(SPEC))
 
 
 def _numbers(node: Node) -> st.SearchStrategy[Any]:
@@ -215,23 +232,23 @@ def _numbers(node: Node) -> st.SearchStrategy[Any]:
 
 
 def _texts(node: Node) -> st.SearchStrategy[str]:
-    fitting = [uri for uri in URIS if _fits(node, uri)]
-    if "pattern" in node:
-        alphabet = st.characters(codec="utf-8")
-        any_text = st.from_regex(node["pattern"].rstrip("$") + r"\Z", alphabet=alphabet)
-    else:
-        any_text = TEXT
-    wild = any_text.filter(lambda text: _has_length(node, text))
-    return st.one_of(st.sampled_from(fitting), wild) if fitting and "pattern" in node else wild
+    if "pattern" not in node:
+        return TEXT.filter(lambda text: _has_length(node, text))
+    pattern = node["pattern"].rstrip("$") + r"\Z"
+    wild = st.from_regex(pattern, alphabet=st.characters(codec="utf-8"))
+    plain = st.sampled_from([word for word in WORDS if _fits(node, word)])
+    return st.one_of(plain, plain, plain, wild.filter(lambda text: _has_length(node, text)))
 
 
 def _fits(node: Node, text: str) -> bool:
 
-    return (
-        _has_length(node, text)
-        and re.search(node["pattern"] if "pattern" in node else "", text) is not None
-    )
+    return _has_length(node, text) and re.search(node.get("pattern", ""), text) is not None
 
 
 def _has_length(node: Node, text: str) -> bool:
     return node.get("minLength", 0) <= len(text) <= node["maxLength"]
+
+
+NODES = list(nodes(SPEC))
+WRONG = [(path, value) for path, node in NODES for value in wrong_values(node)]
+GOOD_FIELDS = values(SPEC)
