@@ -28,8 +28,8 @@ run."""
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. ``scope`` is the path of the schema node whose value is ``self``; rules about the
-    name have the whole object in CEL, which knows no other way to it, and the metadata in Python."""
+    """One rule. ``scope`` is the path of the schema node whose value is ``self``. Rules of the whole
+    object are about the name: ``holds`` is given the metadata alone."""
 
     scope: str
     cel: str

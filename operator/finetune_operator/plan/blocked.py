@@ -88,6 +88,6 @@ def _unschedulable(pod: PodView) -> Blocker:
     asks = f" that has {pod.asks}" if pod.asks else ""
     message = (
         f"pod {pod.name} finds no node{asks}: {PREEMPTION.sub('', pod.unschedulable).rstrip('.')}; "
-        f"{AGAIN} once one fits; other spec.resources or spec.scheduling need suspend: true first"
+        f"{AGAIN} once one fits; spec.resources and spec.scheduling can change while suspended"
     )
     return Blocker("Unschedulable", message)

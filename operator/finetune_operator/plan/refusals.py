@@ -40,16 +40,16 @@ def _unset(what: str, said: re.Match[str]) -> str:
 
 def _priority_class(what: str, said: re.Match[str]) -> str:
     return (
-        f"PriorityClass {said['name']} does not exist, so Kubernetes refuses {what}; {AGAIN} "
-        "once it is created; another name in spec.scheduling.priorityClassName needs suspend: true first"
+        f"PriorityClass {said['name']} does not exist, so Kubernetes refuses {what}; {AGAIN} once "
+        "it is created; spec.scheduling.priorityClassName can change while the job is suspended"
     )
 
 
 def _account(what: str, said: re.Match[str]) -> str:
     return (
         f"ServiceAccount {said['name']} does not exist in this namespace, so Kubernetes refuses "
-        f"{what}; {AGAIN} once it is created; another name in spec.scheduling.serviceAccountName needs "
-        "suspend: true first"
+        f"{what}; {AGAIN} once it is created; spec.scheduling.serviceAccountName can change while "
+        "the job is suspended"
     )
 
 
@@ -69,8 +69,8 @@ def _security(what: str, said: re.Match[str]) -> str:
 
 def _limit_range(what: str, said: re.Match[str]) -> str:
     return (
-        f"a LimitRange of the namespace denies {what}: {said['words']}; {AGAIN} once it is "
-        "changed; other spec.resources need suspend: true first"
+        f"a LimitRange of the namespace denies {what}: {said['words']}; {AGAIN} once it allows "
+        "them; spec.resources can change while the job is suspended"
     )
 
 

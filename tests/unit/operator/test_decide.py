@@ -281,7 +281,7 @@ def case(
             ),
             word="Starting",
             condition=("PodsReady", "False", "Unschedulable"),
-            says=f"1 of 2 pods ready; pod tickets-train-1-abc finds no node: {NO_NODE}; the run goes on",
+            says=f"1 of 2 pods ready; pod tickets-train-1-abc finds no node: {NO_NODE}; ",
         ),
         case(
             "a quota is told",
