@@ -15,12 +15,12 @@ from finetune_api import rules
 from finetune_api.base import Document, Quantity, as_json
 
 Uri = Annotated[str, StringConstraints(min_length=6, max_length=1024)]
-ObjectUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+$")]
-FolderUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+/$")]
+ObjectUri = Annotated[Uri, rules.OBJECT]
+FolderUri = Annotated[Uri, rules.FOLDER]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-ObjectName = Annotated[Word, StringConstraints(pattern=rules.OBJECT_NAME)]
-LabelKey = Annotated[Word, StringConstraints(pattern=rules.LABEL_KEY)]
-LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=rules.LABEL_VALUE)]
+ObjectName = Annotated[Word, rules.OBJECT_NAME]
+LabelKey = Annotated[Word, rules.LABEL_KEY_SHAPE]
+LabelValue = Annotated[str, StringConstraints(max_length=63), rules.LABEL_VALUE]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -223,7 +223,7 @@ class Resources(Document):
     """Training pods, one a node."""
     gpus_per_node: Annotated[int, Field(ge=0, le=16)] = 1
     """GPUs of each pod; one rank a GPU. 0 trains on CPU with one rank a pod."""
-    gpu_resource: Annotated[Word, StringConstraints(pattern=rules.RESOURCE_NAME)] = "nvidia.com/gpu"
+    gpu_resource: Annotated[Word, rules.RESOURCE_NAME] = "nvidia.com/gpu"
     """Name of the GPU resource."""
     cpu: Quantity | None = None
     """CPU cores of each pod. Default: from what prepare measured."""
@@ -277,9 +277,7 @@ class Storage(Document):
     secret_name: ObjectName | None = None
     """Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if used,
     `AWS_SESSION_TOKEN`. Default: the site's; without one the pod's own identity."""
-    endpoint: (
-        Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
-    ) = None
+    endpoint: Annotated[str, StringConstraints(max_length=1024), rules.ENDPOINT] | None = None
     """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
     ca_secret_name: ObjectName | None = None
     """Secret whose key `ca.crt` holds the certificates (PEM) that the server's own certificate is

@@ -14,6 +14,8 @@ CONFIG_REASONS = frozenset(
 
 
 MISSING_SECRET = re.compile(r'secret "(?P<name>[^"]+)" not found', re.IGNORECASE)
+BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: ErrImagePull: )?')
+"""What a kubelet puts before the cause between two tries; without it both tell the same."""
 PREEMPTION = re.compile(r"\s*(no new claims to deallocate, )?preemption: .*$", re.DOTALL)
 """What the scheduler adds about evicting others, which no job of ours may ask for."""
 
@@ -65,7 +67,7 @@ def creation(finding: Finding) -> Blocker:
 
 
 def _image(pod: PodView) -> Blocker:
-    words = pod.waiting_message or pod.waiting_reason
+    words = BACK_OFF.sub("", pod.waiting_message) or pod.waiting_reason
     message = (
         f"image {pod.image} of pod {pod.name} cannot be pulled: {words}; the site names it "
         f"(--trainer-image-cpu and --trainer-image-cuda of the operator); {AGAIN} once it is there"

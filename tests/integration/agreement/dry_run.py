@@ -17,15 +17,18 @@ VALUE_ERROR = "Value error, "
 KUBERNETES_OWN = ("<nil>", "metadata.name")
 """A remark about the whole, and the check that every object's name gets: ours is stricter."""
 INVALID = "Invalid value: "
+SHAPE_MESSAGES = tuple(f": {shape.message}" for shape in rules.SHAPES)
 RULE_MESSAGES = frozenset(rule.message for rule in (*rules.RULES, *rules.TRANSITION_RULES))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one side says. ``unknown`` fields, ``wrong`` fields, and the ``broken`` rules."""
+    """What one side says: fields that are unknown, wrong, or of another shape, by their paths; the
+    rules that are broken, by their messages."""
 
     unknown: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
+    misshapen: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
     text: str = ""
     is_partial: bool = False
@@ -93,9 +96,12 @@ def _of_server(error: client.ApiException) -> Verdict:
     assert error.status == 422, text
     causes = status["details"]["causes"]
     rules = [c for c in causes if c["reason"] == "FieldValueInvalid" and _is_rule(c)]
-    wrong = [c["field"] for c in causes if c not in rules and c["field"] not in KUBERNETES_OWN]
+    shapes = [c for c in causes if c["message"].endswith(SHAPE_MESSAGES)]
+    others = [c for c in causes if c not in rules and c not in shapes]
+    wrong = [c["field"] for c in others if c["field"] not in KUBERNETES_OWN]
     return Verdict(
         wrong=frozenset(wrong),
+        misshapen=frozenset(c["field"] for c in shapes),
         broken=frozenset(_message(c) for c in rules),
         text=text,
         is_partial=UNCHECKED in text,
@@ -126,10 +132,13 @@ def of_models(job: dict[str, Any]) -> Verdict:
         return Verdict()
     rules_told = [e["msg"].removeprefix(VALUE_ERROR) for e in found if e["type"] == "value_error"]
     unknown = [_path(e) for e in found if e["type"] == "extra_forbidden"]
-    wrong = [_path(e) for e in found if e["type"] not in ("value_error", "extra_forbidden")]
+    misshapen = [_path(e) for e in found if e["type"] == "shape"]
+    told = ("value_error", "extra_forbidden", "shape")
+    wrong = [_path(e) for e in found if e["type"] not in told]
     return Verdict(
         unknown=frozenset(unknown),
         wrong=frozenset(wrong),
+        misshapen=frozenset(misshapen),
         broken=frozenset(part for message in rules_told for part in message.split("; ")),
         text=text,
         accepts=False,

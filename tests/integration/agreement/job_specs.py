@@ -140,7 +140,7 @@ def smallest(node: Node) -> Any:
         return node["enum"][0]
     if node["type"] == "object":
         return {name: smallest(node["properties"][name]) for name in node.get("required", ())}
-    if "pattern" in node:
+    if _pattern(node):
         return next(word for word in WORDS if _fits(node, word))
     return "x" * max(1, node.get("minLength", 1))
 
@@ -232,17 +232,24 @@ def _numbers(node: Node) -> st.SearchStrategy[Any]:
 
 
 def _texts(node: Node) -> st.SearchStrategy[str]:
-    if "pattern" not in node:
+    pattern = _pattern(node)
+    if not pattern:
         return TEXT.filter(lambda text: _has_length(node, text))
-    pattern = node["pattern"].rstrip("$") + r"\Z"
-    wild = st.from_regex(pattern, alphabet=st.characters(codec="utf-8"))
+    wild = st.from_regex(pattern.rstrip("$") + r"\Z", alphabet=st.characters(codec="utf-8"))
     plain = st.sampled_from([word for word in WORDS if _fits(node, word)])
     return st.one_of(plain, plain, plain, wild.filter(lambda text: _has_length(node, text)))
 
 
+def _pattern(node: Node) -> str:
+    """The pattern of a text: of the schema, or of the shape that its rule looks for."""
+    rules = [rule["rule"] for rule in node.get("x-kubernetes-validations", ())]
+    found = [match[1] for rule in rules if (match := re.fullmatch(r"self.matches\('(.*)'\)", rule))]
+    return found[0].replace("\\\\", "\\") if found else node.get("pattern", "")
+
+
 def _fits(node: Node, text: str) -> bool:
 
-    return _has_length(node, text) and re.search(node.get("pattern", ""), text) is not None
+    return _has_length(node, text) and re.search(_pattern(node), text) is not None
 
 
 def _has_length(node: Node, text: str) -> bool:

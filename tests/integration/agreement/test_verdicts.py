@@ -34,14 +34,16 @@ def assert_agreement(server: Verdict, models: Verdict) -> None:
     if server.accepts:
         return
     if server.unknown:  # The server says nothing else then.
-        problems = models.unknown | models.wrong
+        problems = models.unknown | models.wrong | models.misshapen
         assert models.unknown <= server.unknown
         assert all(any(path.startswith(p) for p in problems) for path in server.unknown)
         return
     assert server.wrong == models.wrong, f"{server.text}\n--- models:\n{models.text}"
+    assert server.misshapen <= models.misshapen | models.wrong, server.text
     if not server.is_partial:
+        assert models.misshapen <= server.misshapen, server.text
         assert models.broken <= server.broken, server.text
-    if not server.wrong:
+    if not server.wrong | server.misshapen:
         assert server.broken - models.broken <= ABOVE, server.text
         assert models.broken
 
