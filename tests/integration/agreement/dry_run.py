@@ -119,7 +119,8 @@ def _message(cause: dict[str, str]) -> str:
 
 def _path(error: Any) -> str:
     first, *rest = error["loc"]
-    return str(first) + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in rest)
+    path = str(first) + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in rest)
+    return re.sub(r"(nodeSelector)\.(.*)", r"\1[\2]", path)
 
 
 def of_models(job: dict[str, Any]) -> Verdict:
