@@ -7,6 +7,8 @@ GLOBAL_BATCH = 32
 HELD_OUT_FRACTION = 0.05
 REGION = "us-east-1"
 CHECKPOINTS_PER_RUN = 10
+PREPARE_TRIES = 4
+"""Pods of prepare that may fail for other reasons than the user's, before the run is over."""
 MIN_GRACE_SECONDS = 60
 
 

@@ -26,6 +26,7 @@ VARYING = (
     (r"\d+(?:\.\d+)? (s|seconds)\b", r"N \1"),
     (r"\b(?:\d+m)?\d+s\b", "Ns"),
     (r"\bport \d{4,5}\b", "port PORT"),
+    (r"\btry \d of\b", "try N of"),
 )
 NOT_FOR_PEOPLE = re.compile(
     r"Traceback|\w+Error\(|\w+Exception\b|NoneType|\bNone\b|\[?Errno|<class|object has no|\.py\b|"

@@ -106,6 +106,12 @@ def make_plan(
     )
 
 
+def check_batch(config: JobConfig) -> None:
+    """UserError when the batch sizes cannot be met; known before any data is read."""
+    _, per_rank = _batch(config)
+    _check_asked(config, per_rank, _divisors(per_rank))
+
+
 def _batch(config: JobConfig) -> tuple[int, int]:
     """Global batch and a rank's share of it."""
     ranks = config.world_size
@@ -125,15 +131,9 @@ def _batch(config: JobConfig) -> tuple[int, int]:
 
 def _micro_batch(config, per_rank, budget, total, reasons):  # type: ignore[no-untyped-def]
     """The largest divisor of a rank's share that fits; what was asked for goes first."""
-    divisors = [size for size in range(1, per_rank + 1) if per_rank % size == 0]
-    asked = config.spec.training.per_device_batch_size
+    divisors = _divisors(per_rank)
+    asked = _check_asked(config, per_rank, divisors)
     if asked is not None:
-        if per_rank % asked:
-            raise UserError(
-                f"training.perDeviceBatchSize {asked} does not divide a rank's share of the "
-                f"global batch, {per_rank} rows",
-                f"set it to one of {', '.join(map(str, divisors[-8:]))}",
-            )
         return asked
     fitting = [size for size in divisors if total(size) <= budget]
     if not fitting:
@@ -147,6 +147,22 @@ def _micro_batch(config, per_rank, budget, total, reasons):  # type: ignore[no-u
         f" of {budget / GI:.1f} GiB"
     )
     return fitting[-1]
+
+
+def _divisors(number: int) -> list[int]:
+    return [size for size in range(1, number + 1) if number % size == 0]
+
+
+def _check_asked(config: JobConfig, per_rank: int, divisors: list[int]) -> int | None:
+    """The micro-batch that was asked for, if one was."""
+    asked = config.spec.training.per_device_batch_size
+    if asked is not None and per_rank % asked:
+        raise UserError(
+            f"training.perDeviceBatchSize {asked} does not divide a rank's share of the "
+            f"global batch, {per_rank} rows",
+            f"set it to one of {', '.join(map(str, divisors[-8:]))}",
+        )
+    return asked
 
 
 def _budget(config: JobConfig) -> float:

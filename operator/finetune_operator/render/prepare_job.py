@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from finetune_api import jobconfig, names
+from finetune_api import defaults, jobconfig, names
 from finetune_api.job import FineTuneJob
 from finetune_operator.render import pod
 from finetune_operator.render.metadata import Owner, labels, metadata
 from finetune_operator.settings import Settings
 
-BACKOFF_LIMIT = 3
 GRACE_SECONDS = 30
 
 
@@ -43,7 +42,7 @@ def prepare_job(job: FineTuneJob, owner: Owner, settings: Settings) -> dict[str,
             },
         ),
         "spec": {
-            "backoffLimit": BACKOFF_LIMIT,
+            "backoffLimit": defaults.PREPARE_TRIES - 1,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": pod.failure_policy(),
             "template": {

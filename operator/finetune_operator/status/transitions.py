@@ -17,6 +17,7 @@ BLOCKERS = frozenset(
         "ChildConflict", "CreateRejected", "ImagePullFailed", "MissingSecret", "ContainerConfig",
         "Unschedulable", "QuotaExceeded", "PodSecurity", "PodsRefused", "GangIncomplete",
         "LimitRange", "PolicyDenied", "MissingPriorityClass", "MissingServiceAccount",
+        "StorageUnreachable",
     }
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ from finetune_trainer.data.tokenize import (
     choose_max_length,
     encode,
     model_limit,
+    refuse_length,
     refuse_overlength,
     tokenize_all,
 )
@@ -49,8 +50,24 @@ class Built:
     report: dict[str, object]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Sound rows, the part of each (or DROPPED), and how many were dropped by reason."""
+
+    gathered: Gathered
+    parts: NDArray[np.int8]
+    dropped: dict[str, int]
+
+
+def read(files: list[DataFile], dataset: Dataset, *, seed: int, scratch: Path) -> Rows:
+    """Check every row of every file and split; DataError with everything that is wrong."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    gathered = Gatherer(dataset.columns, dataset.format, scratch / "texts.arrow").gather(files)
+    return Rows(gathered, *assign(gathered, dataset, seed))
+
+
 def build(
-    files: list[DataFile],
+    rows: Rows,
     dataset: Dataset,
     *,
     seed: int,
@@ -60,16 +77,14 @@ def build(
     out: Path,
     say: Callable[[str], None],
 ) -> Built:
-    """Check, split, tokenise and write all rows below ``out``; DataError on bad data."""
-    for folder in (scratch, out):
-        folder.mkdir(parents=True, exist_ok=True)
-    gathered = Gatherer(dataset.columns, dataset.format, scratch / "texts.arrow").gather(files)
-    say(f"{gathered.rows} rows of {len(gathered.labels)} classes read and checked")
-    parts, dropped = assign(gathered, dataset, seed)
+    """Tokenise the split rows and write them below ``out``; DataError when too few are left."""
+    out.mkdir(parents=True, exist_ok=True)
+    limit = model_limit(tokenizer, model_config)
+    refuse_length(dataset.max_length, limit)
+    gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
     tokens = scratch / "tokens.arrow"
     lengths = np.concatenate(list(tokenize_all(gathered.arrow, tokens, tokenizer)))
     kept = parts != DROPPED
-    limit = model_limit(tokenizer, model_config)
     chosen = choose_max_length(lengths[kept], dataset.max_length, limit)
     over = refuse_overlength(lengths, chosen.tokens, dataset.overlength) & kept
     truncated = 0

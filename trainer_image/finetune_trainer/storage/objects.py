@@ -8,6 +8,7 @@ from typing import Any
 from finetune_api.errors import UserError
 from finetune_api.job import Storage
 from finetune_trainer.storage.backend import Backend, Buffer, ObjectInfo
+from finetune_trainer.storage.faults import PlaceError
 from finetune_trainer.storage.folder import FolderBackend
 from finetune_trainer.storage.uris import Location, parse
 
@@ -36,9 +37,7 @@ class ObjectStore:
         if self._s3 is None:
             from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
 
-            self._s3 = S3Backend(
-                self.storage, self.credentials_dir, ca=self.ca, proven=self.proven
-            )
+            self._s3 = S3Backend(self.storage, self.credentials_dir, ca=self.ca, proven=self.proven)
         return self._s3
 
     def list(self, uri: str, *, required: bool = True) -> list[ObjectInfo]:
@@ -50,7 +49,7 @@ class ObjectStore:
             if location.scheme == "s3" and self.storage.endpoint:
                 at = f" at {self.storage.endpoint}"
             what = "holds no objects" if location.is_folder else "does not exist"
-            raise UserError(f"{uri} {what}{at}", "correct the uri in the job, or upload the files")
+            raise PlaceError(f"{uri} {what}{at}", "correct the uri in the job, or upload the files")
         return found
 
     def exists(self, uri: str) -> bool:
@@ -64,6 +63,11 @@ class ObjectStore:
         if data is None:
             raise UserError(f"{uri} does not exist", "correct the uri in the job")
         return data
+
+    def read_start(self, uri: str, size: int) -> bytes:
+        """At most the first ``size`` bytes of an object that exists."""
+        location = parse(uri)
+        return self.backend(location).read_start(location, size)
 
     def read_json(self, uri: str) -> dict[str, Any] | None:
         """A JSON object; None when it does not exist."""

@@ -4,8 +4,11 @@ Transient answers are retried with full jitter up to a limit; a storage that has
 gets a short limit, because then the address is most likely wrong.
 """
 
+import base64
+import hashlib
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,11 +37,12 @@ from finetune_trainer.storage.uris import Location
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 300.0
-FIRST_PATIENCE_SECONDS = 20.0
+FIRST_PATIENCE_SECONDS = 10.0
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Where boto3 looks as well, for runs on a laptop."""
 PART = 8 << 20
 PARTS_AT_ONCE = 4
+UNTRUSTED = (failures.SSLError,)
 UNREACHED = (failures.EndpointConnectionError, failures.ConnectTimeoutError,
              failures.ReadTimeoutError, failures.ConnectionClosedError,
              failures.ProxyConnectionError, failures.HTTPClientError)  # fmt: skip
@@ -67,9 +71,12 @@ class S3Backend:
         self.given = storage.endpoint or next(filter(None, map(os.environ.get, ENDPOINTS)), None)
         self.endpoint = self.given or f"https://s3.{self.region}.amazonaws.com"
         self.source: FileCredentials | ChainCredentials = (
-            FileCredentials(credentials) if credentials else ChainCredentials(self.session)
+            FileCredentials(credentials, storage.secret_name or "")
+            if credentials
+            else ChainCredentials(self.session)
         )
         self.ca = ca
+        self.proven = proven
         self.reached = proven
         self._lock = threading.Lock()
         self._client: tuple[Any, Any] = (None, None)
@@ -146,7 +153,13 @@ class S3Backend:
 
     def where(self, location: Location) -> faults.Where:
         """The place of a call, for its error."""
-        return faults.Where(location.bucket, location.key, self.endpoint, self.region)
+        return faults.Where(
+            location.bucket,
+            location.key,
+            self.endpoint,
+            self.region,
+            secret=self.storage.secret_name or "",
+        )
 
     def call(self, location: Location, operation: Callable[[Any], T]) -> T:
         """Run a control call; retry what may pass, say the rest as a sentence."""
@@ -162,13 +175,17 @@ class S3Backend:
                 if code not in faults.TRANSIENT_CODES | faults.DIGEST_CODES:
                     raise
                 self.reached = True
-                detail = code
+                why = f"it answers {code}"
+            except UNTRUSTED as error:
+                raise faults.untrusted(error, self.where(location)) from error
             except UNREACHED as error:
-                detail = str(error)
+                why = faults.silence(error, self.where(location))
+            except RecursionError as error:  # boto3 follows a redirect that leads nowhere for ever
+                raise faults.sentence("PermanentRedirect", "", self.where(location)) from error
             waited = time.monotonic() - begin
             limit = PATIENCE_SECONDS if self.reached else FIRST_PATIENCE_SECONDS
             if waited > limit:
-                raise faults.unreachable(self.where(location), detail, waited, reached=self.reached)
+                raise faults.unreachable(self.where(location), why, waited, proven=self.proven)
             time.sleep(random.uniform(0, delay))  # noqa: S311  (jitter)
             delay = min(delay * 2, 20.0)
 
@@ -186,6 +203,8 @@ class S3Backend:
             paginator = client.get_paginator("list_objects_v2")
             found: list[dict[str, Any]] = []
             for page in paginator.paginate(Bucket=location.bucket, Prefix=location.key):
+                if "Name" not in page:
+                    raise faults.not_s3(self.where(location), "something else than a list")
                 found += page.get("Contents", [])
                 if not location.is_folder:
                     break
@@ -212,16 +231,28 @@ class S3Backend:
                 return None
             raise self._control_error(error, location) from error
 
+    def read_start(self, location: Location, size: int) -> bytes:
+        """An object's first bytes."""
+
+        def get(client: Any) -> bytes:
+            answer = client.get_object(
+                Bucket=location.bucket, Key=location.key, Range=f"bytes=0-{size - 1}"
+            )
+            return bytes(answer["Body"].read())
+
+        return self.told(location, get)
+
     def write(self, location: Location, data: bytes, *, if_absent: bool) -> bool:
         """Put a small object; a server without conditional puts is asked first."""
         if if_absent and self.list(location):
             return False
         condition = {"IfNoneMatch": "*"} if if_absent else {}
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
 
         def put(client: Any) -> bool:
             client.put_object(
                 Bucket=location.bucket, Key=location.key, Body=data,
-                ChecksumAlgorithm="SHA256", **condition,
+                ChecksumSHA256=checksum, **condition,
             )  # fmt: skip
             return True
 
@@ -266,14 +297,23 @@ class S3Backend:
             raise self._bulk_error(error, location) from error
 
     def _control_error(self, error: failures.ClientError, location: Location) -> Exception:
+        """S3 answers every control call with a document; a bare status is somebody else's."""
+        code, where = _code(error), self.where(location)
+        if code.isdigit() and code not in faults.REGION_CODES:
+            return faults.not_s3(where, f"HTTP status {code} and no S3 error")
         detail = str(error.response.get("Error", {}).get("Message", ""))
-        return faults.sentence(_code(error), detail, self.where(location))
+        return faults.sentence(code, detail, where)
 
     def _bulk_error(self, error: Exception, location: Location) -> Exception:
-        code = faults.code_of_text(str(error))
+        text = " ".join(str(error).split())
+        code = faults.code_of_text(text)
+        if not code and "error sending request" in text:
+            where, waited = self.where(location), re.search(r" in ([\d.]+)s", text)
+            why, seconds = faults.silence(error, where), float(waited[1]) if waited else 0.0
+            return faults.unreachable(where, why, seconds, proven=self.proven)
         if isinstance(error, obstore.exceptions.NotFoundError | FileNotFoundError):
             code = code or "NoSuchKey"
-        return faults.sentence(code, " ".join(str(error).split()), self.where(location))
+        return faults.sentence(code, text, self.where(location))
 
     def abort_stale_uploads(self, location: Location) -> int:
         """Abort all unfinished uploads below the folder."""
