@@ -221,7 +221,23 @@ def case(
             ),
             word="Preparing",
             condition=("DataReady", "False", "MissingSecret"),
-            says='secret "s3-credentials" not found',
+            says="Secret s3-credentials does not exist in this namespace",
+        ),
+        case(
+            "a prepare pod that an edit made wrong is made anew",
+            job=a_job(scheduling={"serviceAccountName": "other"}),
+            status=preparing(JOB),
+            picture=seen(prepare=prepare_child(JOB, generation=0)),
+            actions=[DeleteJob],
+            word="Preparing",
+            condition=("DataReady", "Unknown", "PreparingAgain"),
+        ),
+        case(
+            "a prepare pod that an upgrade hashes differently goes on",
+            status=preparing(JOB),
+            picture=seen(prepare=prepare_child(JOB, generation=1, launch_hash="old")),
+            word="Preparing",
+            condition=("DataReady", "Unknown", "Preparing"),
         ),
         case(
             "a prepared job gets Service and train Job, in this order",
@@ -287,7 +303,7 @@ def case(
             ),
             word="Starting",
             condition=("PodsReady", "False", "Unschedulable"),
-            says=f"1 of 2 pods ready; pod tickets-train-1-abc pending: {NO_NODE}",
+            says=f"1 of 2 pods ready; pod tickets-train-1-abc finds no node: {NO_NODE}; ",
         ),
         case(
             "a quota is told",
