@@ -55,9 +55,12 @@ def _changes_only_while_suspended(field: str) -> TransitionRule:
 
 
 def _immutable(field: str) -> TransitionRule:
+    same = f"self.{field} == oldSelf.{field}"
+    if field in OPTIONAL:
+        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
     return TransitionRule(
         scope="spec",
-        cel=f"self.?{field} == oldSelf.?{field}",
+        cel=same,
         message=f"{field} defines the run and cannot change: create a new job instead",
         holds=lambda old, new: getattr(old, field) == getattr(new, field),
     )
@@ -160,6 +163,8 @@ IMMUTABLE = (
     "task", "objective", "model", "dataset", "method", "training", "distribution", "checkpointing",
     "output", "storage",
 )  # fmt: skip
+OPTIONAL = frozenset({"objective"})
+"""Fields of them that an object may lack: all others are required or have a default."""
 MUTABLE_WHILE_SUSPENDED = ("resources", "scheduling", "retries")
 
 TRANSITION_RULES: tuple[TransitionRule, ...] = (

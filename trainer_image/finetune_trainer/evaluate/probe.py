@@ -58,9 +58,9 @@ def measure(
     Returns ``weight``, ``bias`` and the test rows' ``predicted`` classes, and the scores; empty on
     other ranks.
     """
-    train = parts["train"]
+    train, seed = parts["train"], session.job.spec.training.seed
     if len(train) > MAX_ROWS:
-        rng = np.random.default_rng([session.job.spec.training.seed, 4])
+        rng = np.random.default_rng([seed, 4])
         train = train.some(np.sort(rng.permutation(len(train))[:MAX_ROWS]))
     used = {"train": train, "test": parts["test"]}
     views = {
@@ -73,9 +73,8 @@ def measure(
     scores, probes, predicted = {}, {}, {}
     for number, view in enumerate(("head", "mean")):
         probes[view] = fit(
-            views["train"][number], labels["train"],
-            classes=loaded.model.config.num_labels, intercept=has_bias or view == "mean",
-            seed=session.job.spec.training.seed, beat=session.beat,
+            views["train"][number], labels["train"], classes=loaded.model.config.num_labels,
+            intercept=has_bias or view == "mean", seed=seed, beat=session.beat,
         )  # fmt: skip
         predicted[view] = probes[view].predict(views["test"][number])
         scores[view] = classes.accuracy(labels["test"], predicted[view])
