@@ -166,8 +166,11 @@ def _write(
     sinks = [pa.OSFile(str(path), "wb") for path in paths]
     writers = [pa.ipc.new_stream(sink, schema) for sink in sinks]
     learnt, start = 0, 0
-    with pa.memory_map(str(tokens)) as tokens_map, pa.memory_map(str(gathered.arrow)) as texts_map:
-        tokens_file, texts_file = pa.ipc.open_file(tokens_map), pa.ipc.open_file(texts_map)
+    with (
+        pa.OSFile(str(tokens), "rb") as tokens_in,
+        pa.OSFile(str(gathered.arrow), "rb") as texts_in,
+    ):
+        tokens_file, texts_file = pa.ipc.open_file(tokens_in), pa.ipc.open_file(texts_in)
         for number in range(tokens_file.num_record_batches):
             batch = tokens_file.get_batch(number)
             here = slice(start, start + batch.num_rows)
