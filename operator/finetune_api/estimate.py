@@ -12,7 +12,9 @@ FLOAT32 = 4
 ADAM_MOMENTS = 8
 """Bytes a trained weight: two float32 moments."""
 REDUCE_BUCKET_ELEMENTS = 50_000_000
-"""ZeRO-2's reduce bucket (the trainer sets it); never more than the trained weights."""
+"""ZeRO's reduce bucket (the trainer sets it); never more than the trained weights."""
+LIVE_ELEMENTS = 50_000_000
+"""Weights that ZeRO-3 keeps gathered at a time (the trainer sets it), unless one alone is larger."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
     from finetune_trainer.distributed import Gang
 
-    gang = Gang.join(job.device, deepspeed=plan.zero_stage > 0, environ=environ)
+    gang = Gang.join(job.device, deepspeed=plan.with_deepspeed, environ=environ)
     if gang.world != plan.ranks:
         raise JobError(f"{gang.world} ranks were started and the plan is for {plan.ranks}")
 
@@ -86,7 +86,7 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
 
 def _stages(session: Any, resume: Path | None) -> None:
-    from finetune_trainer import stages
+    from finetune_trainer import stages, zero
     from finetune_trainer.evaluate.probe import into_head
     from finetune_trainer.model import adapter, checks
     from finetune_trainer.tasks.registry import TASKS
@@ -99,8 +99,6 @@ def _stages(session: Any, resume: Path | None) -> None:
     tokenizer = checks.read_tokenizer(places.model, job.spec.model.uri)
     parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
     classifier = task.load(job, places, tokenizer, labels, seed=seed)
-    classifier.model.to(session.gang.device)
-
     probe, base = stages.baseline(session, classifier, parts)
     into_head(classifier.model, classifier.head, probe)
     model = classifier.model

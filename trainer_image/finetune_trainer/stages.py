@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_api.progress import Stage
+from finetune_trainer import zero
 from finetune_trainer.evaluate import compare, probe
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.model.export import export
@@ -54,10 +55,11 @@ def _measure(session: Session, classifier: Classifier, parts: dict[str, Rows]) -
         drawn = np.random.default_rng([seed, 4]).permutation(len(train))[: probe.MAX_ROWS]
         train = train.some(np.sort(drawn))
     used = {"train": train, "validation": parts["validation"], "test": parts["test"]}
-    views = {
-        name: probe.features(classifier.model, classifier.head, rows, gang, **options)
-        for name, rows in used.items()
-    }
+    with zero.for_passes(session, classifier.model) as model:
+        views = {
+            name: probe.features(model, classifier.head, rows, gang, **options)
+            for name, rows in used.items()
+        }
     result = None
     if gang.is_main:
         result = _fit(classifier, used, views, lambda: session.channel.heartbeat(0))
@@ -139,9 +141,11 @@ def evaluate(session: Session, model: Any, test: Rows, base: NDArray[np.int64]) 
 def export_result(session: Session, model: Any, tokenizer: Any, labels: list[str]) -> None:
     """Rank 0 writes the adapter or the model and hands it to the supervisor."""
     session.channel.stage(Stage.EXPORT)
+    full = session.job.spec.method.full is not None
+    state = zero.whole_state(session, model, trained=not full)
     if session.gang.is_main:
-        name = "model" if session.job.spec.method.full is not None else "adapter"
+        name = "model" if full else "adapter"
         folder = session.places.output / name
-        export(model, tokenizer, labels, folder)
+        export(model, tokenizer, labels, folder, state)
         session.channel.artifact(name, folder)
     session.gang.barrier()

@@ -15,7 +15,7 @@ from finetune_api.errors import JobError
 from finetune_api.job import Scheduler
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Plan
-from finetune_trainer import checkpoint
+from finetune_trainer import checkpoint, zero
 from finetune_trainer.batches import GlobalBatches
 from finetune_trainer.config import Places
 from finetune_trainer.distributed import Gang, bf16_works
@@ -30,7 +30,6 @@ SCHEDULES = {
     Scheduler.LINEAR: "linear",
     Scheduler.CONSTANT: "constant_with_warmup",
 }
-REDUCE_BUCKET_ELEMENTS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class FineTuneTrainer(Trainer):
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Matrices decay; biases and norms, which are vectors, do not."""
-        return [name for name, weight in model.named_parameters() if weight.dim() >= 2]
+        return [name for name, weight in model.named_parameters() if len(zero.shape(weight)) >= 2]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Count useful tokens beside the step itself."""
@@ -118,8 +117,9 @@ def train(
     if gang.is_local_main:
         shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
     gang.barrier()
+    zero.split(session, model)
     trainer = FineTuneTrainer(
-        session=session, order=order, steps=steps, model=model, args=arguments(session),
+        session=session, order=order, steps=steps, model=model, args=arguments(session, model),
         train_dataset=rows.dataset, data_collator=rows.collate, compute_loss_func=loss,
     )  # fmt: skip
     if resume is not None:
@@ -128,7 +128,7 @@ def train(
     return steps
 
 
-def arguments(session: Session) -> TrainingArguments:
+def arguments(session: Session, model: Any) -> TrainingArguments:
     """The plan and the job as transformers' arguments."""
     plan, training = session.plan, session.job.spec.training
     cpu = session.gang.device.type == "cpu"
@@ -149,7 +149,7 @@ def arguments(session: Session) -> TrainingArguments:
         ddp_backend="gloo" if cpu else "nccl",
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
-        deepspeed=deepspeed_config(session) if plan.zero_stage else None,
+        deepspeed=zero.settings(session, model) if plan.with_deepspeed else None,
         average_tokens_across_devices=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -162,28 +162,6 @@ def arguments(session: Session) -> TrainingArguments:
         dataloader_pin_memory=not cpu,
         log_level="error",
     )
-
-
-def deepspeed_config(session: Session) -> dict[str, Any]:
-    """DeepSpeed's settings: ZeRO-2, torch's own AdamW, nothing that needs a compiler."""
-    plan = session.plan
-    return {
-        "train_batch_size": plan.global_batch,
-        "train_micro_batch_size_per_gpu": plan.micro_batch,
-        "gradient_accumulation_steps": plan.accumulation,
-        "gradient_clipping": session.job.spec.training.max_grad_norm,
-        "bf16": {"enabled": session.autocast},
-        "zero_optimization": {
-            "stage": plan.zero_stage,
-            "contiguous_gradients": True,
-            "overlap_comm": session.gang.device.type == "cuda",
-            "reduce_bucket_size": REDUCE_BUCKET_ELEMENTS,
-            "allgather_bucket_size": REDUCE_BUCKET_ELEMENTS,
-        },
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": 10**9,
-    }
 
 
 def _check_own_state(resume: Path, gang: Gang) -> None:

@@ -102,7 +102,7 @@ class Bench:
         *,
         ranks: int = 1,
         micro: int = GLOBAL_BATCH,
-        zero: int = 0,
+        zero: int | None = None,
         training: dict[str, Any] | None = None,
         resume: "Run | None" = None,
         function: Any = cases.run_rank,
@@ -115,7 +115,8 @@ class Bench:
         assert outcome.code == 0, outcome.output
         made = Plan.model_validate(message["plan"]).model_copy(
             update={"micro_batch": micro, "accumulation": GLOBAL_BATCH // ranks // micro,
-                    "strategy": "DeepSpeed" if zero else "DDP", "zero_stage": zero} | (plan or {})
+                    "strategy": "DDP" if zero is None else "DeepSpeed", "zero_stage": zero or 0}
+            | (plan or {})
         )  # fmt: skip
         fingerprint = message["prepared"]["fingerprint"]
         job = job.model_copy(update={"fingerprint": fingerprint})

@@ -5,9 +5,10 @@ import pytest
 LORA = {"lora": {"rank": 4}}
 FULL = {"full": {}}
 SHARED = [
-    (1, 4, 0), (2, 4, 0), (2, 2, 0), (1, 4, 2), (2, 4, 2), (2, 1, 2),
+    (1, 4, None), (2, 4, None), (2, 2, None),
+    (2, 2, 0), (2, 1, 1), (1, 4, 2), (2, 4, 2), (2, 1, 2), (1, 4, 3), (2, 4, 3), (2, 1, 3),
 ]  # fmt: skip
-"""ranks, micro-batch, ZeRO stage; accumulation fills the global batch of 8."""
+"""ranks, micro-batch, ZeRO stage or none for DDP; accumulation fills the global batch of 8."""
 
 
 @pytest.fixture(scope="module", params=[FULL, LORA], ids=["full", "lora"])

@@ -1,9 +1,11 @@
 """Eval-mode forward passes over rows, shared by the ranks: logits, features, loss.
 
-Ranks take every world-th row of the order by length, so each has the same work and little padding.
+Rows are cut by length into turns, and each rank takes every world-th row of a turn: all have the
+same work, little padding, and the same number of passes, which ranks that share a model's weights
+(ZeRO-3) can only make together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -50,36 +52,48 @@ def forward(
     take: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor],
     *,
     beat: Callable[[], None],
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
     autocast: bool = False,
 ) -> NDArray[np.float32]:
     """``take(outputs, batch)`` [batch, width] of every row, in row order, on every rank.
 
     Stopped on all ranks when ``stop()`` is true on one.
     """
-    order = np.argsort(-rows.lengths, kind="stable")
-    mine = order[gang.rank :: gang.world]
     results: list[NDArray[np.float32]] = []
+    mine: list[NDArray[np.int64]] = []
     was_training = model.training
     model.eval()
     context = torch.autocast("cuda", torch.bfloat16) if autocast else nullcontext()
-    done, stopped = 0, False
-    with torch.no_grad(), context:
-        while done < len(mine) and not stopped:
-            count = max(1, TOKENS_AT_ONCE // max(1, int(rows.lengths[mine[done]])))
-            chosen = mine[done : done + count]
-            batch = rows.collate([rows.dataset[int(row)] for row in chosen])
-            batch = {name: value.to(gang.device) for name, value in batch.items()}
-            inputs = {name: value for name, value in batch.items() if name != "labels"}
-            results.append(take(model(**inputs), batch).float().cpu().numpy())
-            done += len(chosen)
-            beat()
-            stopped = stop()
-    model.train(was_training)
-    if gang.any(stopped):
-        raise Stopped
+    try:
+        with torch.no_grad(), context:
+            for chosen, count in turns(rows.lengths, gang.rank, gang.world):
+                batch = rows.collate([rows.dataset[int(row)] for row in chosen])
+                batch = {name: value.to(gang.device) for name, value in batch.items()}
+                inputs = {name: value for name, value in batch.items() if name != "labels"}
+                results.append(take(model(**inputs), batch).float().cpu().numpy()[:count])
+                mine.append(chosen[:count])
+                beat()
+                if stop is not None and gang.any(stop()):
+                    raise Stopped
+    finally:
+        model.train(was_training)
     part = np.concatenate(results) if results else None
-    return _merge(gang.gather_objects((mine, part)), len(rows))
+    return _merge(gang.gather_objects((np.concatenate(mine), part)), len(rows))
+
+
+def turns(
+    lengths: NDArray[np.int32], rank: int, world: int
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """The batches of a rank, longest rows first, equally many on every rank; and how many rows of
+    each count. A rank that the last turn has no row for computes another's, which does not."""
+    order = np.argsort(-lengths, kind="stable")
+    done = 0
+    while done < len(order):
+        count = max(1, TOKENS_AT_ONCE // max(1, int(lengths[order[done]])))
+        turn = order[done : done + count * world]
+        mine = turn[rank::world]
+        yield (mine, len(mine)) if len(mine) else (turn[:1], 0)
+        done += len(turn)
 
 
 def _merge(
