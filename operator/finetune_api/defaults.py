@@ -1,6 +1,6 @@
 """Defaults that are resolved when the plan is made, and where each comes from."""
 
-from finetune_api.job import FineTuneJob, Method, Storage, Strategy
+from finetune_api.job import FineTuneJob, Method, Storage
 
 EPOCHS = 3.0
 GLOBAL_BATCH = 32
@@ -8,6 +8,8 @@ HELD_OUT_FRACTION = 0.05
 REGION = "us-east-1"
 CHECKPOINTS_PER_RUN = 10
 MIN_GRACE_SECONDS = 60
+ZERO_STAGE = 2
+"""Shards what grows with the ranks at no cost in messages; 3 sends the weights with each pass."""
 
 
 def learning_rate(method: Method) -> float:
@@ -18,13 +20,6 @@ def learning_rate(method: Method) -> float:
 def lora_alpha(rank: int) -> int:
     """Scale of the LoRA update when none is given: an update of twice the adapter's output."""
     return 2 * rank
-
-
-def strategy(asked: Strategy, ranks: int) -> Strategy:
-    """DDP or DeepSpeed. One rank has nothing to shard; more ranks shard by default."""
-    if asked is not Strategy.AUTO:
-        return asked
-    return Strategy.DDP if ranks == 1 else Strategy.DEEPSPEED
 
 
 def with_site_storage(job: FineTuneJob, site: Storage) -> FineTuneJob:

@@ -99,6 +99,8 @@ def _stages(session: Any, resume: Path | None) -> None:
     tokenizer = checks.read_tokenizer(places.model, job.spec.model.uri)
     parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
     classifier = task.load(job, places, tokenizer, labels, seed=seed)
+    zero.place(session, classifier.model)
+
     probe, base = stages.baseline(session, classifier, parts)
     into_head(classifier.model, classifier.head, probe)
     model = classifier.model

@@ -6,6 +6,7 @@ reaches them, so every rank must make the same number of passes.
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 WHOLE_WEIGHTS_END = 3
 """The first stage that splits the weights themselves."""
+ALIGNMENT = 64
+"""Buckets are a multiple of it: DeepSpeed wants even ones."""
 
 
 def splits(session: "Session") -> bool:
@@ -30,12 +33,14 @@ def splits(session: "Session") -> bool:
 def settings(session: "Session", model: Any) -> dict[str, Any]:
     """DeepSpeed's configuration: torch's own AdamW, nothing that needs a compiler."""
     plan = session.plan
+    trained = sum(math.prod(shape(w)) for w in model.parameters() if w.requires_grad)
+    bucket = min(ALIGNMENT * math.ceil(max(trained, 1) / ALIGNMENT), REDUCE_BUCKET_ELEMENTS)
     zero = {
         "stage": plan.zero_stage,
         "contiguous_gradients": True,
         "overlap_comm": session.gang.device.type == "cuda",
-        "reduce_bucket_size": REDUCE_BUCKET_ELEMENTS,
-        "allgather_bucket_size": REDUCE_BUCKET_ELEMENTS,
+        "reduce_bucket_size": bucket,
+        "allgather_bucket_size": bucket,
     }
     if splits(session):
         zero |= {

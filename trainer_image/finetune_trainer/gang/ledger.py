@@ -227,7 +227,8 @@ class LedgerBook:
         if orphan.end is None or (seconds, step) != (known["seconds"], known["toStep"]):
             await self._write_end(
                 orphan, ExitClass.POD_LOST, to_step=step, seconds=seconds,
-                message="index 0 was lost", end=orphan.after(seconds), pod=next(iter(orphan.pods), None), orphaned=True,
+                message="index 0 was lost", end=orphan.after(seconds),
+                pod=next(iter(orphan.pods), None), orphaned=True,
             )  # fmt: skip
 
     async def begin(self, from_step: int, **facts: Any) -> int:

@@ -113,6 +113,7 @@ def shape_of(model: Any, trainable: int) -> ModelShape:
             config, ("intermediate_size", "hidden_dim", "d_ff", "n_inner", "ffn_dim"), 4 * hidden
         ),
         heads=_first(config, ("num_attention_heads", "n_heads", "n_head", "num_heads"), 12),
+        largest=max(weight.numel() for weight in model.parameters()),
     )
 
 
