@@ -1,11 +1,6 @@
-"""Eval-mode forward passes over rows, shared by the ranks: logits, features, loss.
+"""Eval-mode forward passes over rows, shared by the ranks: logits, features, loss."""
 
-Rows are cut by length into turns, and each rank takes every world-th row of a turn: all have the
-same work, little padding, and the same number of passes, which ranks that share a model's weights
-(ZeRO-3) can only make together.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from finetune_trainer.distributed import Gang
-
-TOKENS_AT_ONCE = 4096
-"""Padded tokens of a forward batch: nothing is kept for a backward pass."""
+from finetune_trainer.evaluate.turns import turns
 
 
 @dataclass(frozen=True)
@@ -79,21 +72,6 @@ def forward(
         model.train(was_training)
     part = np.concatenate(results) if results else None
     return _merge(gang.gather_objects((np.concatenate(mine), part)), len(rows))
-
-
-def turns(
-    lengths: NDArray[np.int32], rank: int, world: int
-) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """The batches of a rank, longest rows first, equally many on every rank; and how many rows of
-    each count. A rank that the last turn has no row for computes another's, which does not."""
-    order = np.argsort(-lengths, kind="stable")
-    done = 0
-    while done < len(order):
-        count = max(1, TOKENS_AT_ONCE // max(1, int(lengths[order[done]])))
-        turn = order[done : done + count * world]
-        mine = turn[rank::world]
-        yield (mine, len(mine)) if len(mine) else (turn[:1], 0)
-        done += len(turn)
 
 
 def _merge(

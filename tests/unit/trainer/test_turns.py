@@ -1,10 +1,10 @@
-"""Forward passes: every row once, and as many passes on each rank."""
+"""Turns of a forward pass: every row once, and as many passes on each rank."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_trainer.evaluate.forward import TOKENS_AT_ONCE, turns
+from finetune_trainer.evaluate.turns import TOKENS_AT_ONCE, turns
 
 LENGTHS = st.lists(st.integers(1, 2 * TOKENS_AT_ONCE), min_size=1, max_size=60)
 
