@@ -170,9 +170,10 @@ class Resources(Document):
 class DeepSpeed(Document):
     """DeepSpeed settings."""
 
-    zero_stage: Annotated[int, Field(ge=2, le=2)] = 2
-    """ZeRO stage (Rajbhandari et al. 2019, arXiv:1910.02054): 2 shards optimizer states and
-    gradients over the ranks."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
+    """What ZeRO (Rajbhandari et al. 2019, arXiv:1910.02054) shards over the ranks: 0 nothing, 1 the
+    optimizer states, 2 also the gradients, 3 also the weights. 3 fits the largest models and is the
+    slowest: the ranks exchange the weights in every pass."""
 
 
 class Distribution(Document):
@@ -180,9 +181,11 @@ class Distribution(Document):
 
     strategy: Strategy = Strategy.AUTO
     """`DDP` keeps everything on every rank; `DeepSpeed` shards by ZeRO; `Auto` takes DDP on one
-    rank, DeepSpeed otherwise, and says why in `status.plan`."""
+    rank; on more, ZeRO-2, or ZeRO-3 when not even one row fits with ZeRO-2, and says why in
+    `status.plan`."""
     deepspeed: DeepSpeed | None = None
-    """DeepSpeed settings; with `strategy: DeepSpeed` or `Auto`."""
+    """DeepSpeed settings; with `strategy: DeepSpeed`, or with `Auto`, which then keeps to the stage
+    given here when it takes DeepSpeed."""
 
     _rules = model_validator(mode="after")(rules.check("spec.distribution"))
 

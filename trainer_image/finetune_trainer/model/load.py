@@ -156,6 +156,7 @@ def shape_of(model: Any, trainable: int) -> ModelShape:
         ),
         heads=_first(config, ("num_attention_heads", "n_heads", "n_head", "num_heads"), 12),
         scores=len(output.weight) if output is not None else 0,
+        largest=max(weight.numel() for weight in model.parameters()),
     )
 
 

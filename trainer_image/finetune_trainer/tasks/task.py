@@ -16,7 +16,7 @@ from finetune_trainer.data.encode import Encoder
 if TYPE_CHECKING:
     from finetune_trainer.evaluate.forward import Rows
     from finetune_trainer.model.load import Loaded
-    from finetune_trainer.train import Session
+    from finetune_trainer.session import Session
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Task(Protocol):
         """The model without weights, for counting."""
         ...
 
-    def __init__(self, session: "Session", tokenizer: Any) -> None:
+    def __init__(self, session: Session, tokenizer: Any) -> None:
         """Load the base model and the prepared rows."""
         ...
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import classification_loss
 from finetune_trainer.model import checks
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
+from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
 
 LENGTH_CAP = 512
 
@@ -29,7 +27,7 @@ class TextClassification:
 
     loss = staticmethod(classification_loss)
 
-    def __init__(self, session: "Session", tokenizer: Any) -> None:
+    def __init__(self, session: Session, tokenizer: Any) -> None:
         job, places = session.job, session.places
         self.session = session
         text = (places.prepared / "labels.json").read_text(encoding="utf-8")
