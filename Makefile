@@ -43,12 +43,16 @@ unit: install ## Unit tests only (under a minute)
 bench: build ## Measure what docs/benchmarks.md records (about 10 min)
 	@$(BIN)/python -m pytest -m bench -s tests/bench
 
+images: install ## Prove the Dockerfiles without a container engine (about 10 min, 7 GB of disk)
+	@$(BIN)/python -m hack.images operator trainer
+
 verify: install ## Generated files fresh, lint, format, types, layers
 	@$(BIN)/python -m hack.generate --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile trainer_image/Dockerfile
 
 lint: install ## Mend what lint and format can mend
 	@$(BIN)/ruff check --fix .
@@ -71,4 +75,4 @@ clean: ## Stop the local cluster; remove virtual environment, caches and built b
 	@test ! -x $(BIN)/python || $(CLUSTER) down
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help install build helm chart demo test bench unit verify lint generate up down lock clean
+.PHONY: help install build helm chart demo test bench unit images verify lint generate up down lock clean

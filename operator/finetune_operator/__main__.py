@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="SECONDS",
             help="default %(default)s",
         )
-    for name in ("endpoint", "region", "secret_name"):
+    for name in ("endpoint", "region", "secret_name", "ca_secret_name"):
         add(
             f"--storage-{name.replace('_', '-')}",
             metavar="TEXT",
@@ -102,6 +102,7 @@ def settings_from(flags: argparse.Namespace) -> Settings:
             endpoint=flags.storage_endpoint,
             region=flags.storage_region,
             secret_name=flags.storage_secret_name,
+            ca_secret_name=flags.storage_ca_secret_name,
         ),
         http_host=host.strip("[]") or Settings.http_host,
         http_port=int(port),

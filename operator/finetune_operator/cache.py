@@ -125,6 +125,9 @@ def _trimmed(resource: Resource, manifest: Manifest) -> Manifest:
         containers = spec.get("containers") or []
         trimmed["spec"] = {
             "nodeName": spec.get("nodeName"),
-            "containers": [{"name": c["name"], "image": c.get("image")} for c in containers],
+            "containers": [
+                {key: c[key] for key in ("name", "image", "resources") if key in c}
+                for c in containers
+            ],
         }
     return trimmed

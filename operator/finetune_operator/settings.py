@@ -23,7 +23,7 @@ class Settings:
     """Image of training pods with GPUs."""
 
     storage: Storage = field(default_factory=Storage)
-    """What fills a job's `spec.storage` where the job leaves it out: endpoint, region, Secret."""
+    """What fills a job's `spec.storage` where the job leaves it out: endpoint, region, Secrets."""
 
     image_pull_policy: str = "IfNotPresent"
     """When nodes pull those images: `Always`, `IfNotPresent` or `Never`."""

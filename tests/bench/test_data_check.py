@@ -29,10 +29,11 @@ MEMORY_BYTES = 1000 * MB
 ROUNDS = 3
 
 
-def write_rows(path: Path, size: int) -> None:
-    """Distinct rows of 8 to 300 words, 270 bytes in the middle, in 20 classes."""
+def write_rows(path: Path, size: int, longest: int) -> None:
+    """Distinct rows of 8 words to ``longest``, most of them short, in 20 classes."""
     rng = random.Random(3)
-    texts = [" ".join(rng.choices(WORDS, k=int(8 + 292 * rng.random() ** 4))) for _ in range(5000)]
+    lengths = [int(8 + (longest - 8) * rng.random() ** 4) for _ in range(5000)]
+    texts = [" ".join(rng.choices(WORDS, k=length)) for length in lengths]
     with path.open("w") as file:
         number = 0
         while file.tell() < size:
@@ -57,32 +58,33 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-def test_row_checks_keep_up_with_a_plain_parser(tmp_path: Path) -> None:
+@pytest.mark.parametrize("longest", [30, 300])
+def test_row_checks_keep_up_with_a_plain_parser(tmp_path: Path, longest: int) -> None:
     rows = tmp_path / "rows.jsonl"
-    write_rows(rows, SPEED_BYTES)
+    write_rows(rows, SPEED_BYTES, longest)
 
     def plain() -> None:
         with rows.open("rb") as file:
             for line in file:
                 json.loads(line)
 
-    def checked() -> None:
-        gatherer(tmp_path / "texts.arrow").gather([DataFile(rows, rows.name, TRAIN)])
+    def checked() -> int:
+        return gatherer(tmp_path / "texts.arrow").gather([DataFile(rows, rows.name, TRAIN)]).rows
 
-    checked()  # imports of libraries are no part of it
+    count = checked()  # imports of libraries are no part of it
     times = [(seconds(plain), seconds(checked)) for _ in range(ROUNDS)]
     loads, check = (min(column) for column in zip(*times, strict=True))
-    speed = rows.stat().st_size / MB / check
+    size = rows.stat().st_size
     print(
-        f"\nrow checks: {speed:.0f} MB/s of JSONL a core, {loads / check:.2f} times a loop of "
-        f"json.loads ({rows.stat().st_size / MB / loads:.0f} MB/s)"
+        f"\nrow checks, {size / count:.0f} bytes a row: {size / MB / check:.0f} MB/s a core, "
+        f"{loads / check:.2f} times a loop of json.loads ({size / MB / loads:.0f} MB/s)"
     )
-    assert loads / check >= 0.6
+    assert loads / check >= 0.5
 
 
 def test_a_gigabyte_is_prepared_in_bounded_memory(tmp_path: Path) -> None:
     rows, model = tmp_path / "rows.jsonl", tmp_path / "model"
-    write_rows(rows, MEMORY_BYTES)
+    write_rows(rows, MEMORY_BYTES, 300)
     make_model(str(model))
     manifest = {
         "metadata": {"name": "gigabyte"},

@@ -59,3 +59,10 @@ def quiet(operator: Operator) -> Iterator[None]:
 def world(crd: Cluster, operator: Operator, node: Stage, namespace: str) -> World:
     """A namespace, and everything a test does and asks in it."""
     return World(crd, operator, node, namespace)
+
+
+@pytest.fixture(scope="module")
+def refusing(crd: Cluster, operator: Operator, node: Stage) -> World:
+    """A namespace in which nothing is ever made."""
+    crd.kubectl("create", "namespace", "refusing")
+    return World(crd, operator, node, "refusing")

@@ -64,12 +64,15 @@ def test_a_child_whose_label_was_removed_is_found_by_the_owner_it_was_read_for()
     assert len(list(cache.children(JOBS, KEY))) == 1
 
 
+CONTAINER = {"name": "trainer", "image": "i", "resources": {"requests": {"cpu": "4"}}}
+
+
 def test_only_what_is_read_is_kept() -> None:
     cache = Cache()
     cache.put(JOBS, child(1))
     pod = {
         "metadata": {"namespace": "team", "name": "p", "uid": "p", "resourceVersion": "1"},
-        "spec": {"nodeName": "n", "volumes": [1], "containers": [{"name": "trainer", "env": [1]}]},
+        "spec": {"nodeName": "n", "volumes": [1], "containers": [CONTAINER | {"env": [1]}]},
     }
     cache.put(PODS, pod)
     kept, kept_pod = cache.get(JOBS, PLACE), cache.get(PODS, Key("team", "p"))
@@ -79,7 +82,7 @@ def test_only_what_is_read_is_kept() -> None:
     assert kept_pod is not None
     assert kept_pod["spec"] == {
         "nodeName": "n",
-        "containers": [{"name": "trainer", "image": None}],
+        "containers": [CONTAINER],
     }
 
 

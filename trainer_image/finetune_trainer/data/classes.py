@@ -16,9 +16,19 @@ class Classes:
         self.ids: dict[str, int] = {}
         self._first_seen: list[tuple[str, int]] = []
 
-    def number(self, name: str, file: str, line: int, *, defines: bool) -> int | None:
-        """Number of a class; None for one that no training row has (told). ``defines``: this row
-        is for training and may bring a new class."""
+    def numbers(
+        self, names: list[str], file: str, lines: list[int], *, defines: bool
+    ) -> list[int | None]:
+        """Numbers of the classes of some rows; None for one that no training row has (told).
+        ``defines``: these rows are for training and may bring new classes."""
+        numbers = [self.ids.get(name) for name in names]
+        if None not in numbers:
+            return numbers
+        return [
+            self._number(name, file, line, defines) for name, line in zip(names, lines, strict=True)
+        ]
+
+    def _number(self, name: str, file: str, line: int, defines: bool) -> int | None:
         number = self.ids.get(name)
         if number is None and defines:
             number = self.ids[name] = len(self.ids)

@@ -23,19 +23,34 @@ def _like_the_one_before(digests: NDArray[np.void], order: NDArray[np.int64]) ->
     return (np.diff(first[order]) == 0) & (np.diff(second[order]) == 0)
 
 
-def repeated(whole: NDArray[np.void]) -> NDArray[np.bool_]:
-    """True for every row that stood earlier. ``whole`` [rows] 16 bytes each.
+def _shared(digests: NDArray[np.void]) -> NDArray[np.int64]:
+    """Rows, in order, whose digest begins as another's does: all that can be equal, and few.
 
-    Sorting needs a few numbers a row, so millions of rows fit into memory."""
-    first, second = _halves(whole)
-    order = np.lexsort((second, first))
+    One sort of one number a row, so millions of rows fit into memory.
+    """
+    first, _ = _halves(digests)
+    order = np.argsort(first, kind="stable")
+    same = np.diff(first[order]) == 0
+    found = np.zeros(len(digests), np.bool_)
+    found[order[1:][same]] = True
+    found[order[:-1][same]] = True
+    return np.flatnonzero(found)
+
+
+def repeated(whole: NDArray[np.void]) -> NDArray[np.bool_]:
+    """True for every row that stood earlier. ``whole`` [rows] 16 bytes each."""
+    rows = _shared(whole)
+    some = whole[rows]
+    order = np.lexsort(_halves(some))
     found = np.zeros(len(whole), np.bool_)
-    found[order[1:]] = _like_the_one_before(whole, order)
+    found[rows[order[1:]]] = _like_the_one_before(some, order)
     return found
 
 
 def conflicting(asked: NDArray[np.void], whole: NDArray[np.void]) -> int:
     """Number of texts that stand with more than one answer."""
+    rows = _shared(asked)
+    asked, whole = asked[rows], whole[rows]
     order = np.lexsort((*_halves(whole), *_halves(asked)))
     same_text = _like_the_one_before(asked, order)
     group = np.cumsum(~same_text)

@@ -75,7 +75,7 @@ class TextEncoder:
 def encode_all(contents: Path, tokens: Path, encoder: Encoder) -> Iterator[pa.RecordBatch]:
     """Encode every content into the Arrow file ``tokens``; yields the batches as written."""
     with (
-        pa.memory_map(str(contents)) as source,
+        pa.OSFile(str(contents), "rb") as source,
         pa.OSFile(str(tokens), "wb") as sink,
         pa.ipc.new_file(sink, encoder.schema) as writer,
     ):

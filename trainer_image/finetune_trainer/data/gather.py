@@ -74,15 +74,12 @@ class Gatherer:
         self.asked, self.whole = bytearray(), bytearray()
         self.files: list[dict[str, object]] = []
         self.notes: list[str] = []
-        self._rows_kept: list[Row] = []
-        self._chars = 0
 
     def gather(self, files: list[DataFile]) -> Gathered:
         """Read all files; DataError with everything that is wrong."""
         with pa.OSFile(str(self.arrow), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
             for file in sorted(files, key=lambda file: file.part):
                 self._read(file, writer)
-            self._flush(writer)
         numbers, parts = np.array(self.label_ids, np.int32), np.array(self.parts, np.int8)
         names: list[str] = []
         if self.layout is Layout.LABELS:
@@ -111,11 +108,17 @@ class Gatherer:
             return
         reader = Reader(file.path, file.name, found, self.problems)
         before, count = self.problems.count, 0
+        rows, lines, chars = [], [], 0
         for row in self._rows(reader):
-            count += 1
-            self._keep(row, file, reader.line)
-            if len(self._rows_kept) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
-                self._flush(writer)
+            rows.append(row)
+            lines.append(reader.line)
+            chars += len(row.content)
+            if len(rows) >= CHUNK_ROWS or chars >= CHUNK_CHARS:
+                count += len(rows)
+                self._keep(file, rows, lines, writer)
+                rows, lines, chars = [], [], 0
+        count += len(rows)
+        self._keep(file, rows, lines, writer)
         if count == 0 and self.problems.count == before:
             reader.tell_at(0, rule="holds no rows", fix="check dataset uri and file")
         entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
@@ -145,29 +148,31 @@ class Gatherer:
             text = f"{reader.name}: {layout.trimmed_labels} labels had spaces around them"
             self.notes.append(text)
 
-    def _keep(self, row: Row, file: DataFile, line: int) -> None:
-        number: int | None = 0
+    def _keep(
+        self,
+        file: DataFile,
+        rows: list[Row],
+        lines: list[int],
+        writer: pa.ipc.RecordBatchFileWriter,
+    ) -> None:
+        """Number and hash the rows of a chunk, and write their contents."""
+        numbers: list[int | None] = [0] * len(rows)
         if self.layout is Layout.LABELS:
-            defines = file.part == TRAIN
-            number = self.classes.number(row.answer, file.name, line, defines=defines)
-        if number is None:
+            numbers = self.classes.numbers(
+                [row.answer for row in rows], file.name, lines, defines=file.part == TRAIN
+            )
+        rows = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
+        if not rows:
             return
-        self._rows_kept.append(row)
-        self._chars += len(row.content)
-        self.label_ids.append(number)
-        self.parts.append(file.part)
-
-    def _flush(self, writer: pa.ipc.RecordBatchFileWriter) -> None:
-        rows = self._rows_kept
-        if rows:
-            contents = pa.array([row.content for row in rows], pa.string())
-            writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
-            hashes = [blake2b(row.asked.encode(), digest_size=16) for row in rows]
-            self.asked += b"".join([asked.digest() for asked in hashes])
-            for row, whole in zip(rows, hashes, strict=True):
-                whole.update(b"\0" + row.answer.encode())
-            self.whole += b"".join([whole.digest() for whole in hashes])
-            self._rows_kept, self._chars = [], 0
+        contents = pa.array([row.content for row in rows], pa.string())
+        writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
+        self.label_ids.extend([number for number in numbers if number is not None])
+        self.parts.extend([file.part] * len(rows))
+        hashes = [blake2b(row.asked.encode(), digest_size=16) for row in rows]
+        self.asked += b"".join([asked.digest() for asked in hashes])
+        for row, whole in zip(rows, hashes, strict=True):
+            whole.update(b"\0" + row.answer.encode())
+        self.whole += b"".join([whole.digest() for whole in hashes])
 
 
 def require_rows(count: int, part: str) -> None:

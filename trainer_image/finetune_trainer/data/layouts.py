@@ -60,13 +60,15 @@ class Labels:
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         self.trimmed_labels = 0
+        self._names = columns.text, columns.label
         self._sound: set[str] = set()
         """Labels that were found sound as they are: there are few, and rows are many."""
 
     def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
         """Text and class name."""
-        text = sound_text(record[self.columns.text], self.columns.text, tell)
-        label = self._label(record[self.columns.label], tell)
+        text_column, label_column = self._names
+        text = sound_text(record[text_column], text_column, tell)
+        label = self._label(record[label_column], tell)
         return Row(text, text, label) if text is not None and label is not None else None
 
     def _label(self, value: object, tell: Tell) -> str | None:
@@ -213,16 +215,15 @@ def tell_missing(layout: RowLayout, columns: Columns, seen: list[str], tell: Tel
 
 def sound_text(value: object, field: str, tell: Tell) -> str | None:
     """The value when it is text that says something; None otherwise (told)."""
+    if isinstance(value, str) and value and not value.isspace() and encodable(value):
+        return value
     if not isinstance(value, str):
         tell(rule="must be text", fix="write text in every row", field=field, value=shown(value))
-        return None
-    if not value or value.isspace():
+    elif not value or value.isspace():
         tell(rule="is empty", fix="remove rows without text or fill them", field=field)
-        return None
-    if not encodable(value):
+    else:
         tell(rule="holds half of a surrogate pair", field=field, fix=UTF8_FIX, value=shown(value))
-        return None
-    return value
+    return None
 
 
 def encodable(text: str) -> bool:
