@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from localcluster import product
-from localcluster.build import BuildError, build_all
+from localcluster.build import CLUSTER_PROGRAMS, HELM, BuildError, build
 from localcluster.cluster import DEFAULT_ROOT, Cluster, find_cluster, start_cluster
 from localcluster.processes import ProcessError
 
@@ -14,7 +14,8 @@ from localcluster.processes import ProcessError
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="localcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build control plane and S3 server")
+    make = commands.add_parser("build", help="build control plane and S3 server")
+    make.add_argument("--helm", action="store_true", help="build Helm, and nothing else")
     up = commands.add_parser("up", help="start the cluster with the operator on it")
     up.add_argument("--nodes", type=int, default=2, help="nodes to start (default 2)")
     commands.add_parser("down", help="end everything that was started, remove its state")
@@ -63,7 +64,7 @@ def main() -> int:
     try:
         match arguments.command:
             case "build":
-                build_all()
+                build(*((HELM,) if arguments.helm else CLUSTER_PROGRAMS))
             case "up":
                 _up(arguments)
             case "down":

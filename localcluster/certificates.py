@@ -52,6 +52,7 @@ class Authority:
         issuer: x509.Name,
         key: ec.EllipticCurvePrivateKey,
         *extensions: x509.ExtensionType,
+        valid: datetime.timedelta = VALID,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -61,15 +62,22 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + VALID)
+            .not_valid_after(now + valid)
         )
         for extension in extensions:
             builder = builder.add_extension(extension, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def _issue(self, file: str, subject: x509.Name, *extensions: x509.ExtensionType) -> None:
+    def _issue(
+        self,
+        file: str,
+        subject: x509.Name,
+        *extensions: x509.ExtensionType,
+        valid: datetime.timedelta = VALID,
+    ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(subject, self._certificate.subject, key, *extensions)
+        issuer = self._certificate.subject
+        certificate = self._sign(subject, issuer, key, *extensions, valid=valid)
         pem = certificate.public_bytes(serialization.Encoding.PEM)
         (self.folder / f"{file}.crt").write_bytes(pem)
         _write_private(self.folder / f"{file}.key", _private_pem(key))
@@ -79,12 +87,20 @@ class Authority:
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
         self._issue(file, _name(user, group), usage)
 
-    def issue_server(self, file: str, names: list[str], addresses: list[str]) -> None:
+    def issue_server(
+        self,
+        file: str,
+        names: list[str],
+        addresses: list[str],
+        *,
+        valid: datetime.timedelta = VALID,
+    ) -> None:
         """A certificate for a server under these names and addresses."""
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        self._issue(file, _name(names[0]), usage, x509.SubjectAlternativeName(alternatives))
+        alternative = x509.SubjectAlternativeName(alternatives)
+        self._issue(file, _name(names[0]), usage, alternative, valid=valid)
 
 
 def write_token_key(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of every test that needs the real cluster: one control plane for the whole session."""
+"""Fixtures of every test that needs the real cluster, and the book of bad inputs."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,24 @@ import pytest
 
 from localcluster.cluster import Cluster, running_cluster
 from localcluster.product import install_resource
+from tests.bad_input.book import Book
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-book", action="store_true", help="write docs/bad-input.md as the tests tell it"
+    )
+
+
+@pytest.fixture(scope="module")
+def book(request: pytest.FixtureRequest) -> Iterator[Book]:
+    """The section of docs/bad-input.md that this module tells (its ``SECTION``)."""
+    config = request.config
+    told = Book(request.module.SECTION, config.getoption("write_book"))
+    failed = request.session.testsfailed
+    yield told
+    is_part = config.option.keyword or any("::" in argument for argument in config.args)
+    told.close(whole=not is_part and request.session.testsfailed == failed)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from finetune_api import rules
-from finetune_api.base import Document, ObjectUri, Word
+from finetune_api.base import Document
+from finetune_api.shapes import ObjectUri, Word
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 

@@ -1,13 +1,17 @@
 """Defaults that are resolved when the plan is made, and where each comes from."""
 
-from finetune_api.job import FineTuneJob, Method, Storage, Strategy
+from finetune_api.job import FineTuneJob, Method, Storage
 
 EPOCHS = 3.0
 GLOBAL_BATCH = 32
 HELD_OUT_FRACTION = 0.05
 REGION = "us-east-1"
 CHECKPOINTS_PER_RUN = 10
+PREPARE_TRIES = 4
+"""Pods of prepare that may fail for other reasons than the user's, before the run is over."""
 MIN_GRACE_SECONDS = 60
+ZERO_STAGE = 2
+"""Shards what grows with the ranks at no cost in messages; 3 sends the weights with each pass."""
 
 
 def learning_rate(method: Method) -> float:
@@ -20,19 +24,13 @@ def lora_alpha(rank: int) -> int:
     return 2 * rank
 
 
-def strategy(asked: Strategy, ranks: int) -> Strategy:
-    """DDP or DeepSpeed. One rank has nothing to shard; more ranks shard by default."""
-    if asked is not Strategy.AUTO:
-        return asked
-    return Strategy.DDP if ranks == 1 else Strategy.DEEPSPEED
-
-
 def with_site_storage(job: FineTuneJob, site: Storage) -> FineTuneJob:
     """The job with what its ``storage`` leaves out filled from the site's settings."""
     given = job.spec.storage
     storage = given.model_copy(
         update={
             "secret_name": given.secret_name or site.secret_name,
+            "ca_secret_name": given.ca_secret_name or site.ca_secret_name,
             "endpoint": given.endpoint or site.endpoint,
             "region": given.region or site.region or REGION,
         }

@@ -24,6 +24,7 @@ class ExitClass(StrEnum):
     GATE_NOT_MET = "GateNotMet"
     NO_PROGRESS = "NoProgress"
     STORAGE_LOST = "StorageLost"
+    STORAGE_UNREACHABLE = "StorageUnreachable"
     PREEMPTED = "Preempted"
     HARDWARE_FAULT = "HardwareFault"
     INTERNAL_ERROR = "InternalError"
@@ -44,6 +45,7 @@ EXIT_CODES: dict[ExitClass, int] = {
     ExitClass.PREEMPTED: 50,
     ExitClass.HARDWARE_FAULT: 60,
     ExitClass.INTERNAL_ERROR: 61,
+    ExitClass.STORAGE_UNREACHABLE: 62,
 }
 """Exit code of a pod by class. RankFailed and PodLost end an attempt, never a pod."""
 

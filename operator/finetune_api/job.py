@@ -5,14 +5,16 @@ Field docstrings become the CRD's descriptions and docs/api.md. Cross-field rule
 resolved when the plan is made and shown in ``status.plan``.
 """
 
+import json
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from finetune_api import rules
-from finetune_api.base import Document, FolderUri, Quantity, Word
+from finetune_api.base import Document, Quantity, as_json
 from finetune_api.dataset import Dataset
+from finetune_api.shapes import FolderUri, LabelKey, LabelValue, ObjectName, Word
 
 
 class Task(StrEnum):
@@ -155,9 +157,7 @@ class Resources(Document):
     """Training pods, one a node."""
     gpus_per_node: Annotated[int, Field(ge=0, le=16)] = 1
     """GPUs of each pod; one rank a GPU. 0 trains on CPU with one rank a pod."""
-    gpu_resource: Annotated[Word, StringConstraints(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = (
-        "nvidia.com/gpu"
-    )
+    gpu_resource: Annotated[Word, rules.RESOURCE_NAME] = "nvidia.com/gpu"
     """Name of the GPU resource."""
     cpu: Quantity | None = None
     """CPU cores of each pod. Default: from what prepare measured."""
@@ -170,9 +170,10 @@ class Resources(Document):
 class DeepSpeed(Document):
     """DeepSpeed settings."""
 
-    zero_stage: Annotated[int, Field(ge=2, le=2)] = 2
-    """ZeRO stage (Rajbhandari et al. 2019, arXiv:1910.02054): 2 shards optimizer states and
-    gradients over the ranks."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
+    """What ZeRO (Rajbhandari et al. 2019, arXiv:1910.02054) shards over the ranks: 0 nothing, 1 the
+    optimizer states, 2 also the gradients, 3 also the weights. 3 fits the largest models and is the
+    slowest: the ranks exchange the weights in every pass."""
 
 
 class Distribution(Document):
@@ -180,9 +181,11 @@ class Distribution(Document):
 
     strategy: Strategy = Strategy.AUTO
     """`DDP` keeps everything on every rank; `DeepSpeed` shards by ZeRO; `Auto` takes DDP on one
-    rank, DeepSpeed otherwise, and says why in `status.plan`."""
+    rank; on more, ZeRO-2, or ZeRO-3 when not even one row fits with ZeRO-2, and says why in
+    `status.plan`."""
     deepspeed: DeepSpeed | None = None
-    """DeepSpeed settings; with `strategy: DeepSpeed` or `Auto`."""
+    """DeepSpeed settings; with `strategy: DeepSpeed`, or with `Auto`, which then keeps to the stage
+    given here when it takes DeepSpeed."""
 
     _rules = model_validator(mode="after")(rules.check("spec.distribution"))
 
@@ -208,13 +211,15 @@ class Output(Document):
 class Storage(Document):
     """How the S3-compatible storage is reached."""
 
-    secret_name: Word | None = None
+    secret_name: ObjectName | None = None
     """Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if used,
     `AWS_SESSION_TOKEN`. Default: the site's; without one the pod's own identity."""
-    endpoint: (
-        Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
-    ) = None
+    endpoint: Annotated[str, StringConstraints(max_length=1024), rules.ENDPOINT] | None = None
     """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
+    ca_secret_name: ObjectName | None = None
+    """Secret whose key `ca.crt` holds the certificates (PEM) that the server's own certificate is
+    checked against, for servers of a private authority. Default: the site's; without one the
+    authorities that the image trusts."""
     region: Word | None = None
     """Region that requests are signed for. Default: the site's, else `us-east-1`."""
     addressing: Addressing = Addressing.AUTO
@@ -225,29 +230,41 @@ class Storage(Document):
 class Toleration(Document):
     """A taint that the training pods accept, as in a pod."""
 
-    key: Word | None = None
+    key: LabelKey | None = None
     """The taint's key; absent with `Exists` tolerates everything."""
     operator: TolerationOperator = TolerationOperator.EQUAL
     """`Exists` or `Equal`."""
-    value: Annotated[str, StringConstraints(max_length=63)] | None = None
+    value: LabelValue | None = None
     """The taint's value, with `Equal`."""
     effect: TaintEffect | None = None
     """The taint's effect; absent matches every effect."""
 
 
+def _without_null_values(value: Any) -> Any:
+    """A label that is null counts as left out, as the API server sees it."""
+    is_map = isinstance(value, dict)
+    return {k: v for k, v in value.items() if v is not None} if is_map else value
+
+
+NodeSelector = Annotated[
+    dict[str, LabelValue], Field(max_length=32), BeforeValidator(_without_null_values)
+]
+
+
 class Scheduling(Document):
     """Where the training pods may run."""
 
-    priority_class_name: Word | None = None
+    priority_class_name: ObjectName | None = None
     """PriorityClass of the training pods."""
-    node_selector: Annotated[dict[Word, Annotated[str, StringConstraints(max_length=63)]],
-                             Field(max_length=32)] | None = None  # fmt: skip
+    node_selector: NodeSelector | None = None
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
     """Taints that the training pods accept."""
-    service_account_name: Word | None = None
+    service_account_name: ObjectName | None = None
     """ServiceAccount of all pods of this job, for clouds that give identities to pods. Its token
     is not mounted unless named here."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.scheduling"))
 
 
 class Retries(Document):
@@ -294,13 +311,24 @@ class FineTuneJobSpec(Document):
     _rules = model_validator(mode="after")(rules.check("spec"))
 
 
+UNREAD = frozenset({"apiVersion", "kind", "status"})
+UNREAD_METADATA = frozenset({
+    "annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp",
+    "finalizers", "generateName", "generation", "labels", "managedFields", "ownerReferences",
+    "resourceVersion", "selfLink", "uid",
+})  # fmt: skip
+"""What Kubernetes knows in an object beside what the models read."""
+
+
 class ObjectMeta(Document):
     """The part of the metadata that rules speak about."""
 
-    name: Annotated[str, StringConstraints(max_length=253)]
+    name: str
     """Name of the job: at most 40 characters; pods' host names and the Service derive from it."""
     namespace: Word = "default"
     """Namespace."""
+
+    _rules = model_validator(mode="after")(rules.check(""))
 
 
 class FineTuneJob(Document):
@@ -311,13 +339,13 @@ class FineTuneJob(Document):
     spec: FineTuneJobSpec
     """What to train, on what, how, and where results go."""
 
-    _rules = model_validator(mode="after")(rules.check(""))
-
     @classmethod
     def from_manifest(cls, manifest: dict[str, object], *, strict: bool = True) -> Self:
         """Read a Kubernetes object. ``strict`` refuses unknown fields of the specification."""
-        metadata = manifest.get("metadata") or {}
-        assert isinstance(metadata, dict)
-        known = {k: metadata[k] for k in ("name", "namespace") if k in metadata}
-        document = {"metadata": known, "spec": manifest.get("spec") or {}}
-        return cls.model_validate(document, extra="forbid" if strict else "ignore")
+        metadata = manifest.get("metadata")
+        if isinstance(metadata, dict):
+            metadata = {k: v for k, v in metadata.items() if k not in UNREAD_METADATA}
+        rest = {k: v for k, v in manifest.items() if k not in UNREAD}
+        text = json.dumps(as_json({**rest, "metadata": metadata}))
+        extra: Literal["forbid", "ignore"] = "forbid" if strict else "ignore"
+        return cls.model_validate_json(text, strict=True, extra=extra, by_name=False)

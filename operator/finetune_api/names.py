@@ -14,7 +14,7 @@ LABEL_ROLE = f"{GROUP}/role"
 ANNOTATION_INPUTS_HASH = f"{GROUP}/inputs-hash"
 """On the prepare Job: what its result was made from."""
 ANNOTATION_LAUNCH_HASH = f"{GROUP}/launch-hash"
-"""On the train Job: everything a user can change that it was made from. Read to notice an edit
+"""On both Jobs: everything a user can change that it was made from. Read to notice an edit
 between a suspend and a resume too quick to be seen apart."""
 ANNOTATION_GENERATION = f"{GROUP}/generation"
 """On a Job: generation of the FineTuneJob that it was rendered from."""
@@ -37,11 +37,14 @@ ENV_GANG_TOKEN = "FINETUNE_GANG_TOKEN"  # noqa: S105  (a variable's name, not a 
 ENV_GRACE = "FINETUNE_GRACE_SECONDS"
 ENV_WORKDIR = "FINETUNE_WORKDIR"
 ENV_CREDENTIALS = "FINETUNE_CREDENTIALS"
+ENV_STORAGE_CA = "FINETUNE_STORAGE_CA"
 ENV_TERMINATION = "FINETUNE_TERMINATION_LOG"
 ENV_PRETEND_GPUS = "FINETUNE_PRETEND_GPUS"
 
 WORK_PATH = "/work"
 CREDENTIALS_PATH = "/var/run/finetune/storage"
+STORAGE_CA_PATH = "/var/run/finetune/storage-ca"
+STORAGE_CA_KEY = "ca.crt"
 TERMINATION_PATH = "/dev/termination-log"
 
 

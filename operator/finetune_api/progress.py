@@ -11,6 +11,7 @@ from pydantic import Field
 
 from finetune_api.base import Document
 from finetune_api.exits import ExitClass, Failure
+from finetune_api.job import Strategy
 
 T = TypeVar("T", bound=Document)
 
@@ -192,6 +193,11 @@ class Plan(Document):
         default_factory=list
     )
     """Why each choice was made."""
+
+    @property
+    def with_deepspeed(self) -> bool:
+        """Do the ranks run DeepSpeed? It has a stage 0, which shards nothing, as well."""
+        return self.strategy == Strategy.DEEPSPEED
 
 
 class Prepared(Document):

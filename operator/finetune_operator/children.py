@@ -84,6 +84,7 @@ def pod_view(manifest: Manifest) -> PodView:
         pod_message=status.get("message") or status.get("reason") or "",
         waiting_reason=waiting.get("reason") or "",
         waiting_message=waiting.get("message") or "",
+        asks=_asks(spec),
         unschedulable=(scheduled.get("message") or "") if is_unschedulable else "",
     )
 
@@ -107,6 +108,13 @@ def seconds(text: str | None) -> float | None:
 def controller(manifest: Manifest) -> dict[str, Any]:
     owners = manifest["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def _asks(spec: dict[str, Any]) -> str:
+    containers = spec.get("containers") or [{}]
+    requests = ((containers[0].get("resources") or {}).get("requests") or {}).items()
+    devices_first = sorted(requests, key=lambda item: (item[0] in ("cpu", "memory"), item[0]))
+    return ", ".join(f"{amount} {resource}" for resource, amount in devices_first)
 
 
 def _conditions(manifest: Manifest) -> dict[str, dict[str, Any]]:

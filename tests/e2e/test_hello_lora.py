@@ -98,7 +98,7 @@ def test_the_adapter_loads_in_plain_peft_with_the_same_logits(
 
 def test_the_operator_writes_little(site: Site, hello: Finished) -> None:
     user = "system:serviceaccount:finetune-system:finetune-operator"
-    writes = site.cluster.audited(user=user)
+    writes = site.cluster.audited(user=user, namespace="default")
     created = [w["resource"] for w in writes if w["verb"] == "create" and w["resource"] != "events"]
     assert sorted(created) == ["jobs", "jobs", "services"]
     assert {w["verb"] for w in writes} <= {"create", "patch"}

@@ -137,6 +137,12 @@ def step_folder(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def storage_ca(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """File of the authorities that the storage's certificate is checked against, when mounted."""
+    path = environ.get(names.ENV_STORAGE_CA)
+    return Path(path) if path else None
+
+
 def credentials_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Folder of the storage credentials, when a Secret is mounted."""
     folder = environ.get(names.ENV_CREDENTIALS)

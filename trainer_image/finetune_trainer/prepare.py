@@ -6,7 +6,9 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,7 +25,7 @@ from finetune_api.progress import (
     Prepared,
     PrepareResult,
 )
-from finetune_trainer.config import Places, credentials_folder, load_config
+from finetune_trainer.config import Places, credentials_folder, load_config, storage_ca
 from finetune_trainer.storage.objects import ObjectStore, open_store
 
 
@@ -36,7 +38,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         job = load_config(environ)
-        store = open_store(job.spec.storage, credentials_folder(environ))
+        store = open_store(job.spec.storage, credentials_folder(environ), storage_ca(environ))
         pretend = bool(environ.get(names.ENV_PRETEND_GPUS))
         result = prepare(job, Places.from_env(environ), store, pretend_gpus=pretend)
     except Terminated:
@@ -94,28 +96,57 @@ def say(line: str) -> None:
 def prepare(
     job: JobConfig, places: Places, store: ObjectStore, *, pretend_gpus: bool = False
 ) -> PrepareResult:
-    """Everything prepare does, in order; the document that the operator keeps."""
+    """Everything prepare does, in order: what costs least first, so that mistakes are told before
+    the model's libraries are imported. The document is what the operator keeps."""
     from finetune_trainer.data import sources
+    from finetune_trainer.plan import check_batch
 
-    claim_output(job, store)
-    scratch = places.root / "prepare"
-    shutil.rmtree(scratch, ignore_errors=True)
-    model = sources.fetch_model(job, store, scratch / "model")
-    say(f"model {model.config.model_type}, {model.bytes / 1e6:.0f} MB")
-    data = sources.fetch_data(job, store, scratch / "data")
-    say(f"dataset: {len(data.files)} files, {data.bytes / 1e6:.1f} MB")
-    fingerprint = sources.fingerprint(job, model, data)
-    ready = sources.reusable(job, store, fingerprint)
-    if ready is not None:
-        say(f"prepared/{fingerprint} is there already and is used again")
-    else:
-        ready = _build(job, store, scratch, model, data, fingerprint)
-    return _finish(job, store, model, fingerprint, ready, pretend_gpus=pretend_gpus)
+    check_batch(job)
+    with claimed_output(job, store):
+        scratch = places.root / "prepare"
+        shutil.rmtree(scratch, ignore_errors=True)
+        located = sources.locate(job, store)
+        model = sources.fetch_model(job, store, located.model, scratch / "model")
+        say(f"model: {model.bytes / 1e6:.0f} MB")
+        data = sources.fetch_data(job, store, located.data, scratch / "data")
+        say(f"dataset: {len(data.files)} files, {data.bytes / 1e6:.1f} MB")
+        fingerprint = sources.fingerprint(job, model, data)
+        report = sources.reusable(job, store, fingerprint)
+        if report is not None:
+            say(f"prepared/{fingerprint} is there already and is used again")
+            loaded = _load(job, model.folder)
+            result = _result(job, model, loaded, fingerprint, report, pretend_gpus=pretend_gpus)
+        else:
+            rows = _read(job, data.files, scratch)
+            loaded = _load(job, model.folder)
+            report = _build(job, scratch, rows, loaded, fingerprint)
+            result = _result(job, model, loaded, fingerprint, report, pretend_gpus=pretend_gpus)
+            sources.publish(job, store, scratch / "prepared", fingerprint)
+            say(f"stored as prepared/{fingerprint}")
+        plan = result.plan
+        store.write_json(f"{job.spec.output.uri}plan-1.json", plan.to_wire())
+        say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
+        return result
 
 
-def claim_output(job: JobConfig, store: ObjectStore) -> None:
-    """One run, one folder: UserError when the output belongs to another run."""
+@contextmanager
+def claimed_output(job: JobConfig, store: ObjectStore) -> Iterator[None]:
+    """One run, one folder: UserError when the output belongs to another run. A claim on a folder
+    that nothing was written to is given back when prepare fails, so that a corrected job may use
+    the same folder."""
     uri = f"{job.spec.output.uri}run.json"
+    claim_output(job, store, uri)
+    try:
+        yield
+    except JobError:
+        with suppress(JobError):
+            if [item.uri for item in store.list(job.spec.output.uri)] == [uri]:
+                store.delete(uri)
+        raise
+
+
+def claim_output(job: JobConfig, store: ObjectStore, uri: str) -> None:
+    """Write run.json, or find this run's own there."""
     mine = {
         "apiVersion": PROGRESS_VERSION, "namespace": job.namespace, "name": job.name,
         "identityHash": job.identity_hash,
@@ -137,31 +168,60 @@ def claim_output(job: JobConfig, store: ObjectStore) -> None:
     )
 
 
+def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
+    """Sound rows, split."""
+    from finetune_trainer.data.rows import read
+    from finetune_trainer.tasks.registry import TASKS
+
+    layouts, seed = TASKS[job.spec.task].layouts, job.spec.training.seed
+    rows = read(files, job.spec.dataset, layouts, seed=seed, scratch=scratch / "work")
+    found = rows.gathered
+    of = f" of {len(found.labels)} classes" if found.labels else ""
+    say(f"{found.rows} rows{of} read and checked, layout {found.layout}")
+    return rows
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model's configuration and tokenizer, as its libraries read them."""
+
+    config: Any
+    tokenizer: Any
+
+
+def _load(job: JobConfig, folder: Path) -> Loaded:
+    """UserError when the model does not fit the task or cannot be read. Imports torch."""
+    from finetune_trainer.model import checks
+    from finetune_trainer.tasks.registry import task_class
+
+    uri = job.spec.model.uri
+    config = checks.read_config(folder, uri)
+    task_class(job.spec.task).check(config, uri)
+    return Loaded(config, checks.read_tokenizer(folder, job.spec.model))
+
+
 def _build(
-    job: JobConfig, store: ObjectStore, scratch: Path, model: Any, data: Any, fingerprint: str
+    job: JobConfig, scratch: Path, rows: Any, loaded: Loaded, fingerprint: str
 ) -> dict[str, Any]:
-    """Make the prepared folder and store it, its manifest last."""
+    """Make the prepared folder; its report."""
     from finetune_trainer.data.build import build
-    from finetune_trainer.data.sources import publish
     from finetune_trainer.tasks.registry import task_class
 
     out = scratch / "prepared"
     built = build(
-        data.files, job.spec.dataset, task_class(job.spec.task).reading(job, model.tokenizer),
-        seed=job.spec.training.seed, tokenizer=model.tokenizer,
-        model_config=model.config, scratch=scratch / "work", out=out, say=say,
+        rows, job.spec.dataset, task_class(job.spec.task).encoding(job, loaded.tokenizer),
+        seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
+        model_config=loaded.config, scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
     report = built.report | {"fingerprint": fingerprint, "labels": built.labels}
     (out / "data-report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
-    publish(job, store, out, fingerprint)
-    say(f"stored as prepared/{fingerprint}")
     return report
 
 
-def _finish(
+def _result(
     job: JobConfig,
-    store: ObjectStore,
     model: Any,
+    loaded: Loaded,
     fingerprint: str,
     report: dict[str, Any],
     *,
@@ -174,8 +234,8 @@ def _finish(
     from finetune_trainer.tasks.registry import task_class
 
     task = task_class(job.spec.task)
-    loaded = task.on_meta(model.config, report["labels"], model.tokenizer.pad_token_id)
-    shape = shape_of(loaded.model, trainable_count(loaded, job.spec.method.lora))
+    base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
+    shape = shape_of(base.model, trainable_count(base, job.spec.method.lora))
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(
         job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],
@@ -185,8 +245,6 @@ def _finish(
         job, plan, shape, model_bytes=model.bytes, data_bytes=8 * summary.tokens + 2**20
     )
     folder = f"{job.spec.output.uri}prepared/{fingerprint}/"
-    store.write_json(f"{job.spec.output.uri}plan-1.json", plan.to_wire())
-    say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
     prepared = Prepared(
         inputs_hash=job.inputs_hash,
         fingerprint=fingerprint,

@@ -66,12 +66,11 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
     from finetune_trainer.distributed import Gang
 
-    gang = Gang.join(job.device, deepspeed=plan.zero_stage > 0, environ=environ)
+    gang = Gang.join(job.device, deepspeed=plan.with_deepspeed, environ=environ)
     if gang.world != plan.ranks:
         raise JobError(f"{gang.world} ranks were started and the plan is for {plan.ranks}")
 
-    from finetune_trainer.evaluate.forward import Stopped
-    from finetune_trainer.train import Session
+    from finetune_trainer.session import Session, Stopped
 
     session = Session(job, plan, places, gang, channel)
     resume = environ.get(ENV_RESUME)
@@ -84,6 +83,7 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
 
 def _stages(session: Any, resume: Path | None) -> None:
+    from finetune_trainer import zero
     from finetune_trainer.model import adapter, checks
     from finetune_trainer.model.export import export
     from finetune_trainer.tasks.registry import task_class
@@ -92,7 +92,7 @@ def _stages(session: Any, resume: Path | None) -> None:
     job, channel = session.job, session.channel
     tokenizer = checks.read_tokenizer(session.places.model, job.spec.model)
     task = task_class(job.spec.task)(session, tokenizer)
-    task.loaded.model.to(session.gang.device)
+    zero.place(session, task.loaded.model)
     task.baseline()
     model = adapter.trainable(task.loaded, job.spec)
     channel.stage(Stage.TRAIN)
@@ -101,10 +101,12 @@ def _stages(session: Any, resume: Path | None) -> None:
         raise Preempted(channel.step)
     task.evaluate(model)
     channel.stage(Stage.EXPORT)
+    full = job.spec.method.full is not None
+    state = zero.whole_state(session, model, trained=not full)
     if session.gang.is_main:
-        name = "model" if job.spec.method.full is not None else "adapter"
+        name = "model" if full else "adapter"
         folder = session.places.output / name
-        export(model, tokenizer, folder)
+        export(model, tokenizer, folder, state)
         task.describe(folder)
         channel.artifact(name, folder)
     session.gang.barrier()

@@ -3,7 +3,6 @@
 import logging
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,12 @@ from transformers import PrinterCallback, Trainer
 
 from finetune_api.errors import JobError
 from finetune_api.job import Scheduler
-from finetune_api.jobconfig import JobConfig
-from finetune_api.progress import Plan
-from finetune_trainer import checkpoint
+from finetune_trainer import checkpoint, zero
 from finetune_trainer.batches import GlobalBatches
-from finetune_trainer.config import Places
-from finetune_trainer.distributed import Gang, bf16_works
+from finetune_trainer.distributed import Gang
+from finetune_trainer.session import Session
 from finetune_trainer.steps import StepCallback
 from finetune_trainer.tasks.task import Task
-from finetune_trainer.telemetry.channel import Channel
 
 log = logging.getLogger(__name__)
 
@@ -29,32 +25,6 @@ SCHEDULES = {
     Scheduler.LINEAR: "linear",
     Scheduler.CONSTANT: "constant_with_warmup",
 }
-REDUCE_BUCKET_ELEMENTS = 50_000_000
-
-
-@dataclass(frozen=True)
-class Session:
-    """What all stages of a rank share."""
-
-    job: JobConfig
-    plan: Plan
-    places: Places
-    gang: Gang
-    channel: Channel
-
-    @property
-    def autocast(self) -> bool:
-        """Compute in bfloat16 where the plan wants it and the device can."""
-        return self.plan.precision == "bf16" and bf16_works(self.gang.device)
-
-    @property
-    def stop_requested(self) -> bool:
-        """Has this pod been asked to stop? Asked between batches of long passes."""
-        return self.places.stop_request.exists()
-
-    def beat(self) -> None:
-        """This rank moves, at the step it has reached."""
-        self.channel.heartbeat(self.channel.step)
 
 
 class FineTuneTrainer(Trainer):
@@ -73,7 +43,7 @@ class FineTuneTrainer(Trainer):
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Matrices decay; biases and norms, which are vectors, do not."""
-        return [name for name, weight in model.named_parameters() if weight.dim() >= 2]
+        return [name for name, weight in model.named_parameters() if len(zero.shape(weight)) >= 2]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Count useful tokens beside the step itself."""
@@ -114,8 +84,9 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     if gang.is_local_main:
         shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
     gang.barrier()
+    zero.split(session, model)
     trainer = task.trainer(
-        arguments(session), session=session, order=order, steps=steps, model=model,
+        arguments(session, model), session=session, order=order, steps=steps, model=model,
         train_dataset=rows.dataset, data_collator=rows.collate,
     )  # fmt: skip
     if resume is not None:
@@ -124,7 +95,7 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     return steps
 
 
-def arguments(session: Session) -> dict[str, Any]:
+def arguments(session: Session, model: Any) -> dict[str, Any]:
     """The plan and the job as transformers' TrainingArguments, by name."""
     plan, training = session.plan, session.job.spec.training
     cpu = session.gang.device.type == "cpu"
@@ -145,7 +116,7 @@ def arguments(session: Session) -> dict[str, Any]:
         "ddp_backend": "gloo" if cpu else "nccl",
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,
-        "deepspeed": deepspeed_config(session) if plan.zero_stage else None,
+        "deepspeed": zero.settings(session, model) if plan.with_deepspeed else None,
         "average_tokens_across_devices": True,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -157,28 +128,6 @@ def arguments(session: Session) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": not cpu,
         "log_level": "error",
-    }
-
-
-def deepspeed_config(session: Session) -> dict[str, Any]:
-    """DeepSpeed's settings: ZeRO-2, torch's own AdamW, nothing that needs a compiler."""
-    plan = session.plan
-    return {
-        "train_batch_size": plan.global_batch,
-        "train_micro_batch_size_per_gpu": plan.micro_batch,
-        "gradient_accumulation_steps": plan.accumulation,
-        "gradient_clipping": session.job.spec.training.max_grad_norm,
-        "bf16": {"enabled": session.autocast},
-        "zero_optimization": {
-            "stage": plan.zero_stage,
-            "contiguous_gradients": True,
-            "overlap_comm": session.gang.device.type == "cuda",
-            "reduce_bucket_size": REDUCE_BUCKET_ELEMENTS,
-            "allgather_bucket_size": REDUCE_BUCKET_ELEMENTS,
-        },
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": 10**9,
     }
 
 

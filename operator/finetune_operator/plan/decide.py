@@ -102,7 +102,7 @@ def _ended(
     failed = Opinion("False", why.exit_class, why.sentence())
     report = outcome.final_report(pods)
     return Verdict(
-        conditions={ConditionType.SUCCEEDED: failed, **_stopped(why.exit_class)},
+        conditions={ConditionType.SUCCEEDED: failed, **outcome.stopped(why.exit_class)},
         fields=numbers(status, report) if report is not None else {},
     )
 
@@ -118,19 +118,11 @@ def _completed(status: FineTuneJobStatus, observed: Observed) -> Verdict:
     return Verdict(
         conditions={
             **(results(report) if report is not None else {}),
-            **_stopped("Completed"),
+            **outcome.stopped("Completed"),
             ConditionType.SUCCEEDED: Opinion("True", "Completed", message),
         },
         fields=fields,
     )
-
-
-def _stopped(reason: str) -> dict[ConditionType, Opinion]:
-    return {
-        ConditionType.PODS_READY: Opinion("False", reason, "the run is over"),
-        ConditionType.TRAINING: Opinion("False", reason, "the run is over"),
-        ConditionType.SUSPENDED: Opinion("False", "NotSuspended"),
-    }
 
 
 def _first_sight(status: FineTuneJobStatus) -> Verdict:

@@ -14,6 +14,7 @@ from finetune_operator.plan.actions import (
     Verdict,
 )
 from finetune_operator.plan.prepare import blocked_wake
+from finetune_operator.plan.refusals import Blocker
 from finetune_operator.plan.snapshot import ChildJob, FindingKind, Observed, PodView
 from finetune_operator.plan.training import numbers
 from finetune_operator.settings import Settings
@@ -153,7 +154,7 @@ def _missing(pods: tuple[PodView, ...], wanted: int) -> list[int]:
     return [index for index in range(wanted) if index not in well][:8]
 
 
-def _loss(count: str, pods: tuple[PodView, ...], found: blocked.Blocker | None) -> str:
+def _loss(count: str, pods: tuple[PodView, ...], found: Blocker | None) -> str:
     lost = [pod for pod in pods if pod.has_ended or pod.is_deleting]
     parts = [count]
     if lost:

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from finetune_api.exits import EXIT_CODES, ExitClass, Failure
 from finetune_api.progress import PrepareResult, ProgressReport, read_versioned
+from finetune_api.status import ConditionType
 from finetune_operator.plan.snapshot import ChildJob, PodView
+from finetune_operator.status.conditions import Opinion
 
 CLASS_OF_CODE = {code: exit_class for exit_class, code in EXIT_CODES.items()}
 
@@ -39,6 +41,15 @@ def prepare_result(text: str) -> PrepareResult:
         ) from error
     except ValueError as error:
         raise UnreadableError(str(error)) from error
+
+
+def stopped(reason: str) -> dict[ConditionType, Opinion]:
+    """What is said about pods and training of a run that is over."""
+    return {
+        ConditionType.PODS_READY: Opinion("False", reason, "the run is over"),
+        ConditionType.TRAINING: Opinion("False", reason, "the run is over"),
+        ConditionType.SUSPENDED: Opinion("False", "NotSuspended"),
+    }
 
 
 def final_report(pods: tuple[PodView, ...]) -> ProgressReport | None:

@@ -5,18 +5,27 @@ later pass, from the status. So a crash at any point loses nothing, and a messag
 its node only makes prepare run again.
 """
 
-from finetune_api.exits import ExitClass, Failure
+from finetune_api import defaults
+from finetune_api.exits import FREE_CODES, ExitClass, Failure
 from finetune_api.job import FineTuneJob
-from finetune_api.jobconfig import inputs_hash
+from finetune_api.jobconfig import inputs_hash, launch_hash
 from finetune_api.progress import DataSummary
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan import blocked, outcome
 from finetune_operator.plan.actions import CreatePrepareJob, DeleteJob, Verdict
-from finetune_operator.plan.snapshot import ChildJob, FindingKind, Observed
+from finetune_operator.plan.snapshot import ChildJob, FindingKind, Observed, PodView
 from finetune_operator.settings import Settings
 from finetune_operator.status import messages
 from finetune_operator.status.conditions import Opinion
 
+MENDABLE = frozenset(
+    {
+        ExitClass.USER_ERROR, ExitClass.DATA_ERROR, ExitClass.OUT_OF_MEMORY,
+        ExitClass.STORAGE_UNREACHABLE, ExitClass.STORAGE_LOST,
+    }
+)  # fmt: skip
+"""Failures whose remedy is the user's; the finished run itself is never started again."""
+AGAIN = "then delete this job and apply it again"
 PREPARING = Opinion("Unknown", "Preparing", "data is checked and tokenised on a CPU pod")
 
 
@@ -36,11 +45,19 @@ def prepare(job: FineTuneJob, observed: Observed, settings: Settings, now: float
         return Verdict(conditions={ConditionType.DATA_READY: PREPARING})
     if child.inputs_hash != inputs_hash(job.spec):
         return _again(child, "resources were edited: data is prepared again for the new gang")
+    if not child.is_finished and _was_edited(job, child, observed):
+        return _again(child, "the job was edited: data is prepared by a pod made anew")
     if child.is_complete:
         return _completed(job, child, observed, settings, now)
     if child.is_failed:
         return _failed(job, child, observed, settings, now)
-    return _running(child, observed, settings, now)
+    return _running(job, child, observed, settings, now)
+
+
+def _was_edited(job: FineTuneJob, child: ChildJob, observed: Observed) -> bool:
+    """Whether its pod would be another one today; hashes alone must not tell: see ``gang``."""
+    is_same = child.launch_hash == launch_hash(job.spec)
+    return not is_same and child.generation != observed.generation
 
 
 def _create(may_create: bool, observed: Observed) -> Verdict:
@@ -97,7 +114,11 @@ def _failed(
     has_ended = any(pod.has_ended for pod in pods)
     if not has_ended and now - (child.finished_at or now) < settings.message_grace:
         return Verdict(wake_after=1.0)
-    return failed(outcome.failure(child, pods, memory=job.spec.resources.prepare.memory))
+    return failed(_why(job, child, pods))
+
+
+def _why(job: FineTuneJob, child: ChildJob, pods: tuple[PodView, ...]) -> Failure:
+    return outcome.failure(child, pods, memory=job.spec.resources.prepare.memory)
 
 
 def data_ready(data: DataSummary | None) -> dict[ConditionType, Opinion]:
@@ -108,9 +129,15 @@ def data_ready(data: DataSummary | None) -> dict[ConditionType, Opinion]:
 
 
 def failed(why: Failure) -> Verdict:
-    """Prepare's failure is the run's."""
-    opinion = Opinion("False", why.exit_class, why.sentence())
-    return Verdict(conditions={ConditionType.DATA_READY: opinion, ConditionType.SUCCEEDED: opinion})
+    """Prepare's failure is the run's. Its sentence stands once, where the run's end is told."""
+    message = f"{why.sentence()}; {AGAIN}" if why.exit_class in MENDABLE else why.sentence()
+    return Verdict(
+        conditions={
+            ConditionType.DATA_READY: Opinion("False", why.exit_class, "told under Succeeded"),
+            **outcome.stopped(why.exit_class),
+            ConditionType.SUCCEEDED: Opinion("False", why.exit_class, message),
+        }
+    )
 
 
 def broken(message: str) -> Verdict:
@@ -120,21 +147,35 @@ def broken(message: str) -> Verdict:
     return failed(Failure(exit_class=ExitClass.INTERNAL_ERROR, message=message, remedy=remedy))
 
 
-def _running(child: ChildJob, observed: Observed, settings: Settings, now: float) -> Verdict:
+def _running(
+    job: FineTuneJob, child: ChildJob, observed: Observed, settings: Settings, now: float
+) -> Verdict:
+    """Prepare goes on: as it should, held back, or again after a pod of it failed."""
     age = now - child.created_at
+    opinion = _tried(job, child, observed.prepare_pods) or PREPARING
     if age < settings.patience:
         return Verdict(
-            conditions={ConditionType.DATA_READY: PREPARING}, wake_after=settings.patience - age
+            conditions={ConditionType.DATA_READY: opinion}, wake_after=settings.patience - age
         )
     found = blocked.blocker(child, observed.prepare_pods, observed.warnings)
     if found is None:
         is_running = any(pod.is_ready for pod in observed.prepare_pods)
         wake = None if is_running else blocked_wake(age)
-        return Verdict(conditions={ConditionType.DATA_READY: PREPARING}, wake_after=wake)
+        return Verdict(conditions={ConditionType.DATA_READY: opinion}, wake_after=wake)
     return Verdict(
         conditions={ConditionType.DATA_READY: Opinion("False", *found)},
         wake_after=blocked_wake(age),
     )
+
+
+def _tried(job: FineTuneJob, child: ChildJob, pods: tuple[PodView, ...]) -> Opinion | None:
+    """What ended the last pod while the Job waits to start, or has started, another one."""
+    failed = tuple(pod for pod in pods if pod.exit_code and pod.exit_code not in FREE_CODES)
+    if not failed:
+        return None
+    why = _why(job, child, failed)
+    tries = f"try {len(failed)} of {defaults.PREPARE_TRIES}; the next starts by itself"
+    return Opinion("False", why.exit_class, f"{why.sentence()} ({tries})")
 
 
 def blocked_wake(age: float) -> float:

@@ -86,6 +86,8 @@ class PodView:
     """Why the pod as a whole failed, in the kubelet's words."""
     waiting_reason: str = ""
     waiting_message: str = ""
+    asks: str = ""
+    """What it asks of a node: `1 nvidia.com/gpu, 4 cpu, 16Gi memory`."""
     unschedulable: str = ""
     """Why the scheduler finds no node, in its own words."""
 

@@ -25,6 +25,8 @@ def environment(job: FineTuneJob, config: JobConfig) -> list[dict[str, Any]]:
     }
     if job.spec.storage.secret_name is not None:
         values[names.ENV_CREDENTIALS] = names.CREDENTIALS_PATH
+    if job.spec.storage.ca_secret_name is not None:
+        values[names.ENV_STORAGE_CA] = f"{names.STORAGE_CA_PATH}/{names.STORAGE_CA_KEY}"
     fields = {
         names.ENV_POD_NAME: "metadata.name",
         names.ENV_POD_UID: "metadata.uid",
@@ -70,18 +72,27 @@ def work_volume(size_limit: str | None = None) -> tuple[dict[str, Any], dict[str
     return {"name": "work", "emptyDir": disk}, {"name": "work", "mountPath": names.WORK_PATH}
 
 
-def credentials_volume(
+def storage_volumes(
     job: FineTuneJob, *, optional: bool
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The storage Secret. Prepare requires it, so that a missing one is said before GPUs are taken;
-    training pods do not, so that a Secret being rotated never holds a replacement pod back."""
-    if job.spec.storage.secret_name is None:
-        return []
-    secret: dict[str, Any] = {"secretName": job.spec.storage.secret_name, "defaultMode": 0o440}
-    if optional:
-        secret["optional"] = True
-    mount = {"name": "credentials", "mountPath": names.CREDENTIALS_PATH, "readOnly": True}
-    return [({"name": "credentials", "secret": secret}, mount)]
+    """The Secrets of the storage: credentials and the authority's certificate. Prepare requires
+    them, so that a missing one is said before GPUs are taken; training pods do not, so that a
+    Secret being rotated never holds a replacement pod back."""
+    storage = job.spec.storage
+    wanted = (
+        ("credentials", storage.secret_name, names.CREDENTIALS_PATH),
+        ("storage-ca", storage.ca_secret_name, names.STORAGE_CA_PATH),
+    )
+    mounted = []
+    for volume, name, path in wanted:
+        if name is None:
+            continue
+        secret: dict[str, Any] = {"secretName": name, "defaultMode": 0o440}
+        if optional:
+            secret["optional"] = True
+        mount = {"name": volume, "mountPath": path, "readOnly": True}
+        mounted.append(({"name": volume, "secret": secret}, mount))
+    return mounted
 
 
 def pod_spec(

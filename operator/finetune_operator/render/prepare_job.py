@@ -2,20 +2,19 @@
 
 from typing import Any
 
-from finetune_api import jobconfig, names
+from finetune_api import defaults, jobconfig, names
 from finetune_api.job import FineTuneJob
 from finetune_operator.render import pod
 from finetune_operator.render.metadata import Owner, labels, metadata
 from finetune_operator.settings import Settings
 
-BACKOFF_LIMIT = 3
 GRACE_SECONDS = 30
 
 
 def prepare_job(job: FineTuneJob, owner: Owner, settings: Settings) -> dict[str, Any]:
     """The Job that finds out what ``status.prepared`` must say."""
     config = jobconfig.build(job)
-    mounted = [pod.work_volume(), *pod.credentials_volume(job, optional=False)]
+    mounted = [pod.work_volume(), *pod.storage_volumes(job, optional=False)]
     container = pod.container(
         settings,
         settings.trainer_image_cpu,
@@ -37,10 +36,13 @@ def prepare_job(job: FineTuneJob, owner: Owner, settings: Settings) -> dict[str,
             owner,
             names.prepare_job(owner.name),
             names.ROLE_PREPARE,
-            {names.ANNOTATION_INPUTS_HASH: config.inputs_hash},
+            {
+                names.ANNOTATION_INPUTS_HASH: config.inputs_hash,
+                names.ANNOTATION_LAUNCH_HASH: jobconfig.launch_hash(job.spec),
+            },
         ),
         "spec": {
-            "backoffLimit": BACKOFF_LIMIT,
+            "backoffLimit": defaults.PREPARE_TRIES - 1,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": pod.failure_policy(),
             "template": {

@@ -63,7 +63,7 @@ def _pod_spec(
             {"name": "shared-memory", "emptyDir": shared},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
         ),
-        *pod.credentials_volume(job, optional=True),
+        *pod.storage_volumes(job, optional=True),
     ]
     container = _container(job, owner, prepared, token, settings, [m for _, m in mounted])
     spec = pod.pod_spec(job, container, [volume for volume, _ in mounted])

@@ -11,8 +11,10 @@ import pytest
 from finetune_api.errors import StorageError, UserError
 from finetune_api.job import Storage
 from finetune_trainer.storage import s3
+from finetune_trainer.storage.faults import UnreachableError
 from finetune_trainer.storage.objects import ObjectStore, open_store
 from finetune_trainer.storage.transfer import upload
+from finetune_trainer.storage.uris import parse
 from localcluster.s3 import S3
 from tests.component.storage.conftest import MakeStore
 from tests.component.storage.proxy import FaultProxy
@@ -59,7 +61,7 @@ def test_secret_files_are_read_anew(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     store = open_store(Storage(endpoint=storage_server.endpoint), tmp_path)
-    with pytest.raises(UserError, match="the storage Secret lacks AWS_ACCESS_KEY_ID"):
+    with pytest.raises(UserError, match="has no AWS_ACCESS_KEY_ID and no AWS_SECRET"):
         store.exists(f"s3://{bucket}/a")
     (tmp_path / "AWS_ACCESS_KEY_ID").write_text(storage_server.access_key + "\n")
     (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text("old")
@@ -75,9 +77,10 @@ def test_an_endpoint_that_never_answered_is_most_likely_wrong(
     monkeypatch.setattr(s3, "FIRST_PATIENCE_SECONDS", 0.5)
     store = make_store("http://127.0.0.1:9")
     begin = time.monotonic()
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UnreachableError) as caught:
         store.list("s3://bucket/a/")
-    assert "the storage at http://127.0.0.1:9 did not answer" in str(caught.value)
+    assert "the storage at http://127.0.0.1:9 was not reached" in str(caught.value)
+    assert "nothing listens at this address" in str(caught.value)
     assert "spec.storage.endpoint" in caught.value.remedy
     assert time.monotonic() - begin < 10
 
@@ -89,7 +92,8 @@ def test_a_storage_that_goes_away_is_lost(
     store = make_store(proxy.endpoint)
     assert not store.exists(f"s3://{bucket}/a")
     proxy.fault = lambda exchange: setattr(exchange, "answer", 503)
-    with pytest.raises(StorageError, match="did not answer"):
+    store.backend(parse("s3://x")).proven = True
+    with pytest.raises(StorageError, match=r"was not reached for .* s: it answers 503"):
         store.exists(f"s3://{bucket}/a")
 
 

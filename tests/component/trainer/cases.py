@@ -23,7 +23,7 @@ def write_rows(path: Path, count: int = 90, seed: int = 1) -> None:
             file.write(json.dumps({"text": f"{' '.join(words)} n{number}", "label": label}) + "\n")
 
 
-def make_model(folder: str, seed: int = 0) -> None:
+def make_model(folder: str, seed: int = 0, hidden: int = 32) -> None:
     """A BERT of two layers with a word-level tokenizer; no classification head in its weights."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -42,8 +42,8 @@ def make_model(folder: str, seed: int = 0) -> None:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=64, pad_token_id=0,
+        vocab_size=len(tokens), hidden_size=hidden, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=2 * hidden, max_position_embeddings=64, pad_token_id=0,
         initializer_range=0.3,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
@@ -162,13 +162,18 @@ def _poison(step: int) -> None:
 def run_watched(events: str, watched: str) -> int:
     """A rank that leaves, beside its results, what each weight was before and after training."""
     import hashlib
+    from contextlib import nullcontext
+
+    from deepspeed.runtime.zero import GatheredParameters
 
     from finetune_trainer import train
 
     seen: dict[str, Any] = {}
 
     def digest(weight: Any) -> str:
-        return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()
+        split = hasattr(weight, "ds_id")
+        with GatheredParameters([weight]) if split else nullcontext():
+            return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()
 
     step, finish = train.FineTuneTrainer.training_step, train.train
 
@@ -194,6 +199,73 @@ def run_watched(events: str, watched: str) -> int:
     train.FineTuneTrainer.training_step = training_step
     train.train = watched_train
     return run_rank(events)
+
+
+def run_measured(events: str, measured: str) -> int:
+    """A rank that leaves the most bytes that tensors took together while it trained."""
+    import torch
+
+    from finetune_trainer import train
+
+    honest = train.FineTuneTrainer.train
+
+    def trained(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _counting() as count:
+            result = honest(self, *args, **kwargs)
+        weights = list(self.model.parameters())
+        sizes = {w: getattr(w, "ds_numel", w.numel()) for w in weights}
+        trained = sum(size for weight, size in sizes.items() if weight.requires_grad)
+        seen = {"peak": count.peak, "parameters": sum(sizes.values()), "trained": trained}
+        Path(measured).write_text(json.dumps(seen))
+        return result
+
+    assert torch.get_num_threads() == 1
+    train.FineTuneTrainer.train = trained
+    return run_rank(events)
+
+
+def _counting() -> Any:
+    """Counts the storages that operations return, and those that exist already, while they live."""
+    import gc
+    import weakref
+
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Counting(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bytes = self.peak = 0
+            self.known: set[int] = set()
+            for found in gc.get_objects():
+                if issubclass(type(found), torch.Tensor):
+                    self.add(found)
+
+        def add(self, tensor: torch.Tensor) -> None:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key in self.known:
+                return
+            self.known.add(key)
+            self.bytes += size
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self.gone, key, size)
+
+        def gone(self, key: int, size: int) -> None:
+            self.known.discard(key)
+            self.bytes -= size
+
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            result = function(*args, **(kwargs or {}))
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, torch.Tensor):
+                    self.add(leaf)
+            return result
+
+    return Counting()
 
 
 def load_adapter(base: str, adapter: str, prepared: str) -> list[list[float]]:

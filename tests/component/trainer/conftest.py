@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import JobConfig, build
@@ -58,6 +59,11 @@ class Run:
         files = sorted((self.folders[0] / "output" / name).glob("*.safetensors"))
         assert files, self.output
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+    def weights(self) -> dict[str, Any]:
+        """The exported weights by name: of the adapter, or of the model."""
+        (file,) = (self.folders[0] / "output").glob("*/*.safetensors")
+        return load_file(file)
 
 
 @dataclass
@@ -111,7 +117,7 @@ class Bench:
         *,
         ranks: int = 1,
         micro: int = GLOBAL_BATCH,
-        zero: int = 0,
+        zero: int | None = None,
         training: dict[str, Any] | None = None,
         resume: "Run | None" = None,
         function: Any = cases.run_rank,
@@ -125,7 +131,8 @@ class Bench:
         assert outcome.code == 0, outcome.output
         made = Plan.model_validate(message["plan"]).model_copy(
             update={"micro_batch": micro, "accumulation": GLOBAL_BATCH // ranks // micro,
-                    "strategy": "DeepSpeed" if zero else "DDP", "zero_stage": zero} | (plan or {})
+                    "strategy": "DDP" if zero is None else "DeepSpeed", "zero_stage": zero or 0}
+            | (plan or {})
         )  # fmt: skip
         fingerprint = message["prepared"]["fingerprint"]
         job = job.model_copy(update={"fingerprint": fingerprint})
@@ -194,12 +201,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
-def bench(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    bench = Bench(server, tmp_path_factory.mktemp("bench"))
-    cases.write_rows(bench.rows)
-    (made,) = server.call(cases.make_model, [forkserver.Child({}, {"folder": str(bench.model)})])
-    assert made.code == 0, made.output
-    return bench
+def bench_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes benches; ``hidden`` is the width of their model."""
+
+    def make(**shape: int) -> Bench:
+        bench = Bench(server, tmp_path_factory.mktemp("bench"))
+        cases.write_rows(bench.rows)
+        arguments = {"folder": str(bench.model), **shape}
+        (made,) = server.call(cases.make_model, [forkserver.Child({}, arguments)])
+        assert made.code == 0, made.output
+        return bench
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bench(bench_of: Any) -> Bench:
+    return bench_of()
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,11 @@ def job(**spec: Any) -> FineTuneJob:
 
 PLAIN = job(resources={"gpusPerNode": 0})
 EVERYTHING = job(
-    storage={"secretName": "s3-credentials", "endpoint": "https://s3.site"},
+    storage={
+        "secretName": "s3-credentials",
+        "endpoint": "https://s3.site",
+        "caSecretName": "site-ca",
+    },
     resources={"nodes": 2, "gpusPerNode": 8, "cpu": "32", "memory": "512Gi"},
     scheduling={
         "priorityClassName": "research",
@@ -120,16 +124,14 @@ def test_kubernetes_finds_nothing_to_expand_in_the_configuration(name: str) -> N
     )
 
 
-def test_prepare_never_takes_a_gpu_and_requires_the_secret_that_training_pods_do_not() -> None:
+def test_prepare_never_takes_a_gpu_and_requires_the_secrets_that_training_pods_do_not() -> None:
     assert "nvidia.com/gpu" not in json.dumps(container("prepare-everything")["resources"])
     assert container("train-everything")["resources"]["limits"]["nvidia.com/gpu"] == "8"
-    secrets = {
-        name: volume["secret"].get("optional", False)
-        for name in ("prepare-everything", "train-everything")
-        for volume in RENDERED[name]["spec"]["template"]["spec"]["volumes"]
-        if "secret" in volume
-    }
-    assert secrets == {"prepare-everything": False, "train-everything": True}
+    for name, is_optional in (("prepare-everything", False), ("train-everything", True)):
+        volumes = RENDERED[name]["spec"]["template"]["spec"]["volumes"]
+        secrets = [volume["secret"] for volume in volumes if "secret" in volume]
+        assert [secret["secretName"] for secret in secrets] == ["s3-credentials", "site-ca"]
+        assert {secret.get("optional", False) for secret in secrets} == {is_optional}
 
 
 def test_a_token_is_mounted_only_where_a_service_account_is_named() -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from finetune_api.dataset import Columns, Dataset, DatasetFormat, Layout, TrainSource
 from finetune_api.errors import DataError
-from finetune_trainer.data.build import assign
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.parquet import ParquetRows
+from finetune_trainer.data.rows import assign
 from finetune_trainer.data.split import TRAIN
 
 ROWS = 12

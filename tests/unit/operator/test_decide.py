@@ -54,6 +54,7 @@ PREPARE_DONE = {
     "prepare_pods": (ended(text=message(prepare_result(JOB))),),
 }
 DATA_ERROR = failure(ExitClass.DATA_ERROR, "row 7 has no label", "remove it")
+STORAGE_AWAY = failure(ExitClass.STORAGE_UNREACHABLE, "no storage at x", "mend it")
 NO_NODE = "0/3 nodes are available: insufficient nvidia.com/gpu (3)"
 QUOTA = 'pods "x" is forbidden: exceeded quota: gpus, requested: 2, used: 4, limited: 4'
 SECRET = 'MountVolume.SetUp failed: secret "s3-credentials" not found'
@@ -152,8 +153,29 @@ def case(
                 prepare_pods=(ended(code=41, text=DATA_ERROR),),
             ),
             word="Failed",
-            condition=("DataReady", "False", "DataError"),
-            says="row 7 has no label; remove it",
+            condition=("Succeeded", "False", "DataError"),
+            says="row 7 has no label; remove it; then delete this job and apply it again",
+        ),
+        case(
+            "a storage that is away is told while the Job starts prepare again",
+            status=preparing(JOB),
+            picture=seen(
+                prepare=prepare_child(JOB), prepare_pods=(ended(code=62, text=STORAGE_AWAY),)
+            ),
+            word="Preparing",
+            condition=("DataReady", "False", "StorageUnreachable"),
+            says="no storage at x; mend it (try 1 of 4; the next starts by itself)",
+        ),
+        case(
+            "a storage that stays away ends the job",
+            status=preparing(JOB),
+            picture=seen(
+                prepare=prepare_child(JOB, is_failed=True, finished_at=NOW),
+                prepare_pods=(ended(code=62, text=STORAGE_AWAY),),
+            ),
+            word="Failed",
+            condition=("Succeeded", "False", "StorageUnreachable"),
+            says="no storage at x; mend it; then delete this job and apply it again",
         ),
         case(
             "a foreign Job under prepare's name is left alone and told",
@@ -199,7 +221,23 @@ def case(
             ),
             word="Preparing",
             condition=("DataReady", "False", "MissingSecret"),
-            says='secret "s3-credentials" not found',
+            says="Secret s3-credentials does not exist in this namespace",
+        ),
+        case(
+            "a prepare pod that an edit made wrong is made anew",
+            job=a_job(scheduling={"serviceAccountName": "other"}),
+            status=preparing(JOB),
+            picture=seen(prepare=prepare_child(JOB, generation=0)),
+            actions=[DeleteJob],
+            word="Preparing",
+            condition=("DataReady", "Unknown", "PreparingAgain"),
+        ),
+        case(
+            "a prepare pod that an upgrade hashes differently goes on",
+            status=preparing(JOB),
+            picture=seen(prepare=prepare_child(JOB, generation=1, launch_hash="old")),
+            word="Preparing",
+            condition=("DataReady", "Unknown", "Preparing"),
         ),
         case(
             "a prepared job gets Service and train Job, in this order",
@@ -265,7 +303,7 @@ def case(
             ),
             word="Starting",
             condition=("PodsReady", "False", "Unschedulable"),
-            says=f"1 of 2 pods ready; pod tickets-train-1-abc pending: {NO_NODE}",
+            says=f"1 of 2 pods ready; pod tickets-train-1-abc finds no node: {NO_NODE}; ",
         ),
         case(
             "a quota is told",

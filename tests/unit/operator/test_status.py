@@ -169,7 +169,7 @@ def test_a_failure_is_told_once_in_the_words_of_the_status() -> None:
     after = step(JOB, before, seen(prepare=child, prepare_pods=pods)).status
     (event,) = events(before, after)
     assert (event.type, event.reason) == ("Warning", "Failed")
-    assert event.message == "row 7 has no label; remove it"
+    assert event.message == "row 7 has no label; remove it; then delete this job and apply it again"
 
 
 def test_numbers_wait_for_their_interval_and_states_do_not() -> None:

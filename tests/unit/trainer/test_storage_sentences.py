@@ -5,7 +5,7 @@ import pytest
 from finetune_api.errors import StorageError, UserError
 from finetune_trainer.storage import faults
 
-WHERE = faults.Where("bucket", "data/rows.jsonl", "https://s3.example", "eu-west-1")
+WHERE = faults.Where("bucket", "data/rows.jsonl", "https://s3.example", "eu-west-1", "s3")
 
 
 @pytest.mark.parametrize(
@@ -13,11 +13,19 @@ WHERE = faults.Where("bucket", "data/rows.jsonl", "https://s3.example", "eu-west
     [
         ("NoSuchBucket", "bucket 'bucket' does not exist", "create the bucket"),
         ("NoSuchKey", "s3://bucket/data/rows.jsonl does not exist", "correct the uri"),
-        ("AccessDenied", "may not access s3://bucket/data/rows.jsonl", "allow listing"),
-        ("ExpiredToken", "session token for s3://bucket/data/rows.jsonl", "renew the Secret"),
-        ("RequestTimeTooSkewed", "clocks differ too much", "set the clock"),
-        ("PermanentRedirect", "not in region 'eu-west-1'", "spec.storage.region"),
-        ("AuthorizationHeaderMalformed", "not in region 'eu-west-1'", "spec.storage.region"),
+        ("AccessDenied", "may not access s3://bucket/data/rows.jsonl", "allow them to list"),
+        (
+            "ExpiredToken",
+            "session token for s3://bucket/data/rows.jsonl",
+            "renew it in Secret 's3'",
+        ),
+        (
+            "RequestTimeTooSkewed",
+            "its clock and the clock of the pod's node differ too much",
+            "set the clock",
+        ),
+        ("PermanentRedirect", "for region 'eu-west-1'", "spec.storage.endpoint, region"),
+        ("AuthorizationHeaderMalformed", "for region 'eu-west-1'", "spec.storage.endpoint, region"),
     ],
 )
 def test_the_users_errors(code: str, says: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""From downloaded files to the prepared folder: train/, validation/, test/, labels.json, report.
+"""From split rows to the prepared folder: train/, validation/, test/, labels.json, report.
 
 Rows of a part stand in reading order; the order of training is drawn later, by seed.
 """
@@ -14,30 +14,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finetune_api.dataset import Dataset, HeldOutSource, Layout, Overlength
-from finetune_api.defaults import HELD_OUT_FRACTION
+from finetune_api.dataset import Dataset, Layout, Overlength
 from finetune_api.errors import DataError
 from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
-from finetune_trainer.data.gather import (
-    PART_NAMES,
-    DataFile,
-    Gathered,
-    Gatherer,
-    require_rows,
-)
+from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
 from finetune_trainer.data.max_length import (
     MaxLength,
     choose_max_length,
     model_limit,
+    refuse_length,
     refuse_overlength,
 )
-from finetune_trainer.data.split import TEST, TRAIN, VALIDATION, split
-from finetune_trainer.tasks.task import Reading
+from finetune_trainer.data.rows import DROPPED, Rows
+from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
+from finetune_trainer.tasks.task import Encoding
 
-DROPPED = -1
 LABEL = pa.field("labels", pa.int64())
 LEAST_LEARNT = 0.01
 """Share of learnt tokens below which a dataset teaches next to nothing."""
@@ -64,9 +58,9 @@ class Extents:
 
 
 def build(
-    files: list[DataFile],
+    rows: Rows,
     dataset: Dataset,
-    reading: Reading,
+    encoding: Encoding,
     *,
     seed: int,
     tokenizer: Any,
@@ -75,20 +69,17 @@ def build(
     out: Path,
     say: Callable[[str], None],
 ) -> Built:
-    """Check, split, tokenise and write all rows below ``out``; DataError on bad data."""
-    for folder in (scratch, out):
-        folder.mkdir(parents=True, exist_ok=True)
-    gathered = Gatherer(dataset, reading.layouts, scratch / "contents.arrow").gather(files)
-    of = f" of {len(gathered.labels)} classes" if gathered.labels else ""
-    say(f"{gathered.rows} rows{of} read and checked, layout {gathered.layout}")
-    parts, dropped = assign(gathered, dataset, seed)
-    encoder = reading.encoder(gathered.layout)
+    """Tokenise the split rows and write them below ``out``; DataError when too few are left."""
+    out.mkdir(parents=True, exist_ok=True)
+    limit = model_limit(tokenizer, model_config)
+    refuse_length(dataset.max_length, limit)
+    gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
+    encoder = encoding.encoder(gathered.layout)
     tokens = scratch / "tokens.arrow"
     extents = _extents(encode_all(gathered.arrow, tokens, encoder))
     kept = parts != DROPPED
-    limit = model_limit(tokenizer, model_config)
     chosen = choose_max_length(
-        extents.length[kept], dataset.max_length, limit, cap=reading.length_cap
+        extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
     )
     over = refuse_overlength(extents.length, chosen.tokens, dataset.overlength) & kept
     if dataset.overlength is Overlength.DROP:
@@ -156,34 +147,6 @@ def _require_learning(summary: DataSummary) -> None:
             "learnt: the rest are prompts",
             "shorten the prompts, or set dataset.mask to All",
         )
-
-
-def assign(
-    gathered: Gathered, dataset: Dataset, seed: int
-) -> tuple[NDArray[np.int8], dict[str, int]]:
-    """The part of every row, and what was dropped: duplicates first, then the split, then leaks."""
-    parts = gathered.parts.copy()
-    dropped: dict[str, int] = {}
-    of_train = np.flatnonzero(parts == TRAIN)
-    twice = of_train[dedup.repeated(gathered.whole[of_train])]
-    parts[twice] = DROPPED
-    dropped["duplicate"] = len(twice)
-    fractions = {
-        part: _fraction(source)
-        for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test))
-        if source is None or source.uri is None
-    }
-    of_train = np.flatnonzero(parts == TRAIN)
-    if fractions:
-        parts[of_train] = split(gathered.label_ids[of_train], fractions, seed)
-    leaks = dedup.leaking(gathered.asked, parts)
-    parts[leaks] = DROPPED
-    dropped["alsoHeldOut"] = int(leaks.sum())
-    return parts, dropped
-
-
-def _fraction(source: HeldOutSource | None) -> float:
-    return HELD_OUT_FRACTION if source is None or source.fraction is None else source.fraction
 
 
 def _write(

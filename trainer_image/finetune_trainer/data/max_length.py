@@ -40,17 +40,21 @@ def model_limit(tokenizer: Any, config: Any) -> int | None:
     return min(limits) if limits else None
 
 
+def refuse_length(asked: int | None, limit: int | None) -> None:
+    """UserError when the maxLength that was asked for is more than the model takes."""
+    if asked is not None and limit is not None and asked > limit:
+        raise UserError(
+            f"dataset.maxLength {asked} is more than the model's limit of {limit} tokens",
+            f"set dataset.maxLength to {limit} or less, or leave it out",
+        )
+
+
 def choose_max_length(
     lengths: NDArray[np.int32], asked: int | None, limit: int | None, *, cap: int
 ) -> MaxLength:
     """maxLength as asked, or the smallest multiple of 64 that covers 99 % of ``lengths``, at most
     ``cap``."""
     if asked is not None:
-        if limit is not None and asked > limit:
-            raise UserError(
-                f"dataset.maxLength {asked} is more than the model's limit of {limit} tokens",
-                f"set dataset.maxLength to {limit} or less, or leave it out",
-            )
         return MaxLength(asked, "as asked for")
     covering = int(np.quantile(lengths, COVERED, method="inverted_cdf"))
     rounded = math.ceil(covering / ROUND_TO) * ROUND_TO

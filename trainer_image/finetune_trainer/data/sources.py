@@ -7,7 +7,9 @@ it as well, because the baseline is kept under the same name.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,30 @@ from finetune_api.jobconfig import JobConfig
 from finetune_trainer.data.detect import is_data_name
 from finetune_trainer.data.gather import DataFile
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, weights
+from finetune_trainer.storage.backend import ObjectInfo
+from finetune_trainer.storage.faults import PlaceError
 from finetune_trainer.storage.manifest import MANIFEST, file_list, hash_folder
 from finetune_trainer.storage.objects import ObjectStore
 from finetune_trainer.storage.transfer import download, upload
-from finetune_trainer.tasks.registry import task_class
 
 DATA_VERSION = "2"
 """Rises when the same inputs would give other prepared rows."""
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """The model's small files, loaded; ``bytes`` of the whole folder."""
+class Located:
+    """What lies at the job's addresses: the model's objects, and the data files of each part."""
 
-    config: Any
-    tokenizer: Any
+    model: list[ObjectInfo]
+    data: dict[int, list[ObjectInfo]]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The model's small files in ``folder``; ``bytes`` of the whole model."""
+
+    folder: Path
     hashes: list[tuple[str, str]]
     bytes: int
 
@@ -45,42 +55,86 @@ class DataFiles:
     bytes: int
 
 
-def fetch_model(job: JobConfig, store: ObjectStore, folder: Path) -> ModelFiles:
-    """Configuration and tokenizer; UserError when the model is incomplete or does not fit."""
-    uri = job.spec.model.uri
-    objects = store.list(uri)
-    checks.check_listing(uri, [item.key_relative for item in objects])
-    small = {i.key_relative for i in objects if checks.is_small(i.key_relative, i.size)}
-    records = download(store, uri, folder, select=small.__contains__)
-    config = checks.read_config(folder, uri)
-    task_class(job.spec.task).check(config, uri)
-    tokenizer = checks.read_tokenizer(folder, job.spec.model)
-    hashes = sorted((record.path, record.sha256) for record in records)
-    hashes += sorted(
-        (item.key_relative, f"{item.size} {item.etag}")
-        for item in objects
-        if item.key_relative.endswith(checks.WEIGHTS)
-    )
-    return ModelFiles(config, tokenizer, hashes, sum(item.size for item in objects))
+def locate(job: JobConfig, store: ObjectStore) -> Located:
+    """List model and data; UserError with everything that is wrong with the addresses."""
+    problems: list[PlaceError] = []
+    model = _attempt(problems, lambda: _list_model(job.spec.model.uri, store)) or []
+    data = {
+        part: _attempt(problems, partial(_list_data, uri, store)) or []
+        for part, uri in _data_uris(job).items()
+    }
+    if problems:
+        told = "; ".join(dict.fromkeys(error.message for error in problems))
+        raise UserError(told, "; ".join(dict.fromkeys(error.remedy for error in problems)))
+    return Located(model, data)
 
 
-def fetch_data(job: JobConfig, store: ObjectStore, folder: Path) -> DataFiles:
-    """All data files of the job; UserError when a prefix holds none, with what it holds."""
+def _attempt(
+    problems: list[PlaceError], call: Callable[[], list[ObjectInfo]]
+) -> list[ObjectInfo] | None:
+    try:
+        return call()
+    except PlaceError as error:
+        problems.append(error)
+        return None
+
+
+def _data_uris(job: JobConfig) -> dict[int, str]:
     dataset = job.spec.dataset
     uris = {TRAIN: dataset.train.uri}
     for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test)):
         if source is not None and source.uri is not None:
             uris[part] = source.uri
+    return uris
+
+
+def _list_model(uri: str, store: ObjectStore) -> list[ObjectInfo]:
+    objects = store.list(uri)
+    checks.check_listing(uri, [item.key_relative for item in objects])
+    weights.check_headers(store, objects)
+    return objects
+
+
+def _list_data(uri: str, store: ObjectStore) -> list[ObjectInfo]:
+    objects = store.list(uri)
+    if not uri.endswith("/"):
+        return objects
+    found = [item for item in objects if is_data_name(item.key_relative)]
+    if not found:
+        names = ", ".join(item.key_relative for item in objects[:5])
+        raise PlaceError(
+            f"{uri} holds no .jsonl, .csv or .parquet file, only {names}",
+            "name the data file itself, or rename it",
+        )
+    return found
+
+
+def fetch_model(
+    job: JobConfig, store: ObjectStore, objects: list[ObjectInfo], folder: Path
+) -> ModelFiles:
+    """Configuration and tokenizer, no weights; UserError when a file is damaged."""
+    uri = job.spec.model.uri
+    small = {i.key_relative for i in objects if checks.is_small(i.key_relative, i.size)}
+    records = download(store, uri, folder, select=small.__contains__)
+    checks.check_documents(folder, uri)
+    weights.check_index(folder, uri, [item.key_relative for item in objects])
+    hashes = sorted((record.path, record.sha256) for record in records)
+    hashes += sorted(
+        (item.key_relative, f"{item.size} {item.etag}")
+        for item in objects
+        if item.key_relative.endswith(weights.WEIGHTS)
+    )
+    return ModelFiles(folder, hashes, sum(item.size for item in objects))
+
+
+def fetch_data(
+    job: JobConfig, store: ObjectStore, located: dict[int, list[ObjectInfo]], folder: Path
+) -> DataFiles:
+    """All data files of the job."""
     files, hashes, size = [], [], 0
-    for part, uri in uris.items():
-        names = [item.key_relative for item in store.list(uri)]
-        wanted = {name for name in names if is_data_name(name)} if uri.endswith("/") else set(names)
-        if not wanted:
-            raise UserError(
-                f"{uri} holds no .jsonl, .csv or .parquet file, only {', '.join(names[:5])}",
-                "name the data file itself, or rename it",
-            )
+    for part, uri in _data_uris(job).items():
         place = folder / str(part)
+        wanted = {item.key_relative for item in located[part]}
         for record in download(store, uri, place, select=wanted.__contains__):
             files.append(DataFile(place / record.path, record.path, part))
             hashes.append((part, record.path, record.sha256))

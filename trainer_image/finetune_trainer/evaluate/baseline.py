@@ -6,21 +6,19 @@ Rank 0 measures or reads them, and every rank gets them.
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetune_api.progress import Stage
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
+from finetune_trainer.session import Session
 
 VERSION = 2
 Arrays = dict[str, NDArray[Any]]
 
 
-def measured(session: "Session", measure: Callable[[], tuple[Arrays, Mapping[str, Any]]]) -> Arrays:
+def measured(session: Session, measure: Callable[[], tuple[Arrays, Mapping[str, Any]]]) -> Arrays:
     """The arrays that ``measure`` makes (on all ranks together), or made before.
 
     ``measure`` also gives facts for people; both of its results count on rank 0 alone.

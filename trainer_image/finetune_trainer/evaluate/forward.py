@@ -1,25 +1,18 @@
-"""Eval-mode forward passes over rows, shared by the ranks: logits, features, loss.
-
-Ranks take every world-th row of the order by length, so each has the same work and little padding.
-"""
+"""Eval-mode forward passes over rows, shared by the ranks: logits, features, loss."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from finetune_trainer.data.gather import PART_NAMES
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
-
-TOKENS_AT_ONCE = 4096
-"""Padded tokens of a forward batch: nothing is kept for a backward pass."""
+from finetune_trainer.evaluate.turns import turns
+from finetune_trainer.session import Session
 
 
 @dataclass(frozen=True)
@@ -56,14 +49,10 @@ class Rows:
         return Rows(self.dataset.select(chosen), self.collate, self.lengths[chosen])
 
 
-class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
-    """A stop request arrived during a long pass; all ranks leave together."""
-
-
 def forward(
     model: Any,
     rows: Rows,
-    session: "Session",
+    session: Session,
     take: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor],
     *,
     may_stop: bool = False,
@@ -72,24 +61,20 @@ def forward(
 
     Stopped on all ranks when ``may_stop`` and one is asked to stop.
     """
-    gang, order = session.gang, np.argsort(-rows.lengths, kind="stable")
-    mine = order[gang.rank :: gang.world]
+    gang = session.gang
     results: list[NDArray[np.float32]] = []
-    done, stopped = 0, False
+    mine: list[NDArray[np.int64]] = []
     with inference(model, autocast=session.autocast):
-        while done < len(mine) and not stopped:
-            count = max(1, TOKENS_AT_ONCE // max(1, int(rows.lengths[mine[done]])))
-            chosen = mine[done : done + count]
+        for chosen, count in turns(rows.lengths, gang.rank, gang.world):
             batch = rows.collate([rows.dataset[int(row)] for row in chosen])
             batch = {name: value.to(gang.device) for name, value in batch.items()}
-            results.append(take(model, batch).float().cpu().numpy())
-            done += len(chosen)
+            results.append(take(model, batch).float().cpu().numpy()[:count])
+            mine.append(chosen[:count])
             session.beat()
-            stopped = may_stop and session.stop_requested
-    if gang.any(stopped):
-        raise Stopped
+            if may_stop:
+                session.leave_if_asked()
     part = np.concatenate(results) if results else None
-    return _merge(gang.gather_objects((mine, part)), len(rows))
+    return _merge(gang.gather_objects((np.concatenate(mine), part)), len(rows))
 
 
 @contextmanager

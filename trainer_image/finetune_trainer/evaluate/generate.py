@@ -1,21 +1,19 @@
 """Answers to the test rows' prompts, written greedily and shared by the ranks."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune_trainer.evaluate.forward import Rows, Stopped, inference
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
+from finetune_trainer import zero
+from finetune_trainer.evaluate.forward import Rows, inference
+from finetune_trainer.evaluate.turns import turns
+from finetune_trainer.session import Session
 
 MAX_ROWS = 1000
 """Test rows that are answered at most: writing is slow, and more tell little more."""
-TOKENS_AT_ONCE = 8192
-"""Prompt and answer tokens of a batch, padded."""
 SPARE_TOKENS = 16
 """Tokens an answer may be longer than the longest reference."""
 
@@ -31,7 +29,7 @@ class Reference:
 class Writer:
     """Has a model answer the same test rows again and again."""
 
-    def __init__(self, session: "Session", tokenizer: Any, test: Rows) -> None:
+    def __init__(self, session: Session, tokenizer: Any, test: Rows) -> None:
         self.session, self.tokenizer = session, tokenizer
         rng = np.random.default_rng([session.job.spec.training.seed, 5])
         chosen = np.sort(rng.permutation(len(test))[:MAX_ROWS])
@@ -59,20 +57,15 @@ class Writer:
 
     def answers(self, model: Any) -> list[str]:
         """What ``model`` answers, on every rank; Stopped when one is asked to stop."""
-        gang, lengths = self.session.gang, np.array([len(prompt) for prompt in self.prompts])
-        mine = np.argsort(-lengths, kind="stable")[gang.rank :: gang.world]
+        gang = self.session.gang
+        widths = np.array([len(prompt) + self.new_tokens for prompt in self.prompts], np.int32)
         written: dict[int, str] = {}
-        done, stopped = 0, False
         with inference(model, autocast=self.session.autocast):
-            while done < len(mine) and not stopped:
-                width = int(lengths[mine[done]]) + self.new_tokens
-                rows = mine[done : done + max(1, TOKENS_AT_ONCE // width)]
-                written.update(zip(rows.tolist(), self._answer(model, rows), strict=True))
-                done += len(rows)
+            for rows, count in turns(widths, gang.rank, gang.world):
+                texts = self._answer(model, rows)
+                written.update(zip(rows[:count].tolist(), texts, strict=False))
                 self.session.beat()
-                stopped = self.session.stop_requested
-        if gang.any(stopped):
-            raise Stopped
+                self.session.leave_if_asked()
         merged: dict[int, str] = {}
         for part in gang.gather_objects(written):
             merged.update(part)
@@ -91,6 +84,7 @@ class Writer:
         output = model.generate(
             input_ids=ids.to(device), attention_mask=mask.to(device),
             generation_config=self.generation_config(),
+            synced_gpus=zero.splits(self.session),
         )  # fmt: skip
         return [self._text(answer) for answer in output[:, longest:].tolist()]
 

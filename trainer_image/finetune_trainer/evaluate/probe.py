@@ -9,19 +9,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finetune_trainer import zero
 from finetune_trainer.evaluate import classes
 from finetune_trainer.evaluate.baseline import Arrays
 from finetune_trainer.evaluate.forward import Rows, forward, without_labels
 from finetune_trainer.model.load import Loaded
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
+from finetune_trainer.session import Session
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse L2 strengths; the search starts in the middle and goes on while the loss falls."""
@@ -51,7 +50,7 @@ class Probe:
 
 
 def measure(
-    session: "Session", loaded: Loaded, parts: dict[str, Rows]
+    session: Session, loaded: Loaded, parts: dict[str, Rows]
 ) -> tuple[Arrays, dict[str, Any]]:
     """Features of all ranks, a probe by rank 0; the base's score is the better of two views.
 
@@ -63,9 +62,8 @@ def measure(
         rng = np.random.default_rng([seed, 4])
         train = train.some(np.sort(rng.permutation(len(train))[:MAX_ROWS]))
     used = {"train": train, "test": parts["test"]}
-    views = {
-        name: features(loaded.model, loaded.head, rows, session) for name, rows in used.items()
-    }
+    with zero.for_passes(session, loaded.model) as model:
+        views = {name: features(model, loaded.head, rows, session) for name, rows in used.items()}
     if not session.gang.is_main:
         return {}, {}
     labels = {name: rows.labels for name, rows in used.items()}
@@ -87,7 +85,7 @@ def measure(
 
 
 def features(
-    model: Any, head: str, rows: Rows, session: "Session"
+    model: Any, head: str, rows: Rows, session: Session
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Two views of every row: the head's input, and the mean of the last hidden states."""
     caught: dict[str, torch.Tensor] = {}

@@ -1,15 +1,12 @@
 """The comparison as it is told and kept in the report's folder."""
 
 import json
-from typing import TYPE_CHECKING
 
 from finetune_trainer.evaluate.compare import Comparison
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
+from finetune_trainer.session import Session
 
 
-def write_comparison(session: "Session", result: Comparison) -> None:
+def write_comparison(session: Session, result: Comparison) -> None:
     """Tell the results and write evaluation.json (rank 0)."""
     session.channel.evaluation(result.results)
     folder = session.places.report

@@ -12,7 +12,7 @@ from finetune_trainer.config import ENV_ATTEMPT, ENV_RESUME, Places
 from finetune_trainer.gang.settings import Identity
 
 SECRET_PREFIXES = ("AWS_",)
-SECRETS = (names.ENV_GANG_TOKEN, names.ENV_CREDENTIALS)
+SECRETS = (names.ENV_GANG_TOKEN, names.ENV_CREDENTIALS, names.ENV_STORAGE_CA)
 
 
 def processors() -> float:

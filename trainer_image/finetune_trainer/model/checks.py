@@ -7,12 +7,13 @@ from typing import Any
 
 from finetune_api.errors import UserError
 from finetune_api.job import Model
+from finetune_trainer.model.weights import WEIGHTS
+from finetune_trainer.storage.faults import PlaceError
 
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
     "sentencepiece.bpe.model",
 )  # fmt: skip
-WEIGHTS = ".safetensors"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".vocab")
 SMALL_LIMIT = 64 * 2**20
@@ -24,39 +25,55 @@ def is_small(name: str, size: int) -> bool:
 
 
 def check_listing(uri: str, names: Iterable[str]) -> None:
-    """UserError when a needed file is missing. ``names`` are relative to the model's folder."""
+    """PlaceError when a needed file is missing. ``names`` are relative to the model's folder."""
     found = {name for name in names if "/" not in name}
     if "config.json" not in found:
         if "adapter_config.json" in found:
-            raise UserError(
-                f"{uri} holds an adapter, not a base model", "name the adapter's base in model.uri"
+            raise PlaceError(
+                f"model.uri {uri} holds an adapter, not a base model",
+                "name the folder of the adapter's base model in model.uri",
             )
         below = sorted({name.split("/")[0] for name in names if name.endswith("/config.json")})
         hint = f"did you mean {uri}{below[0]}/?" if below else "copy the whole model folder there"
-        raise UserError(f"model.uri {uri} has no config.json", hint)
+        raise PlaceError(f"model.uri {uri} has no config.json", hint)
     if not found.intersection(TOKENIZER_FILES):
-        raise UserError(
+        raise PlaceError(
             f"model.uri {uri} has no tokenizer (none of {', '.join(TOKENIZER_FILES[:4])})",
             "copy the tokenizer's files next to config.json",
         )
     if not any(name.endswith(WEIGHTS) for name in found):
         pickled = sorted(name for name in found if name.endswith(PICKLED))
         what = f"its weights are pickled ({pickled[0]})" if pickled else "no weights were found"
-        raise UserError(
+        raise PlaceError(
             f"model.uri {uri} has no .safetensors file: {what}",
             "save the model with safe_serialization=True; pickle files run code and are not read",
         )
+
+
+def check_documents(folder: Path, uri: str) -> None:
+    """PlaceError when a JSON file of the model is none, as after an upload that was cut off."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+            text = f"{uri}{path.name} is not valid JSON ({where})"
+            raise PlaceError(text, "upload the file again") from error
+        except UnicodeDecodeError as error:
+            raise PlaceError(
+                f"{uri}{path.name} is not UTF-8 text", "upload the file again"
+            ) from error
+        if path.name == "config.json" and not isinstance(document, dict):
+            raise PlaceError(
+                f"{uri}{path.name} is not a JSON object", "upload the model's own file"
+            )
 
 
 def read_config(folder: Path, uri: str) -> Any:
     """The model's configuration; UserError when the architecture is unknown."""
     from transformers import AutoConfig
 
-    try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{uri}config.json is not JSON: {error}", "copy the file again") from error
-    kind = raw.get("model_type") if isinstance(raw, dict) else None
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:

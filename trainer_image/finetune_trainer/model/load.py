@@ -86,7 +86,7 @@ def _from_folder(kind: Any, folder: Path, config: Any, **options: Any) -> tuple[
     try:
         model, info = kind.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True,
-            local_files_only=True, trust_remote_code=False, **options,
+            local_files_only=True, trust_remote_code=False, use_safetensors=True, **options,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
@@ -156,6 +156,7 @@ def shape_of(model: Any, trainable: int) -> ModelShape:
         ),
         heads=_first(config, ("num_attention_heads", "n_heads", "n_head", "num_heads"), 12),
         scores=len(output.weight) if output is not None else 0,
+        largest=max(weight.numel() for weight in model.parameters()),
     )
 
 

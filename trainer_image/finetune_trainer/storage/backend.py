@@ -33,6 +33,10 @@ class Backend(Protocol):
         """The whole of a small object; None when it does not exist."""
         ...
 
+    def read_start(self, location: Location, size: int) -> bytes:
+        """At most the first ``size`` bytes of an object that exists."""
+        ...
+
     def write(self, location: Location, data: bytes, *, if_absent: bool) -> bool:
         """Write a small object; False when ``if_absent`` and it existed."""
         ...

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.errors import UserError
+from finetune_trainer.storage import faults
 
 KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  (a file's name)
@@ -29,8 +30,9 @@ class Keys:
 class FileCredentials:
     """Credentials in the files of a folder, named like the environment variables."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secret: str = "") -> None:
         self.folder = folder
+        self.secret = secret
 
     def current(self) -> Keys:
         """The credentials as they are now; a user error when the Secret lacks a key."""
@@ -43,8 +45,8 @@ class FileCredentials:
         missing = [name for name in (KEY_ID, SECRET) if not values[name]]
         if missing:
             raise UserError(
-                f"the storage Secret lacks {' and '.join(missing)}",
-                "create the Secret named in spec.storage.secretName with both keys",
+                f"{faults.secret_words(self.secret)} has no {' and no '.join(missing)}",
+                "put both keys into it",
             )
         return Keys(values[KEY_ID], values[SECRET], values[TOKEN] or None)
 

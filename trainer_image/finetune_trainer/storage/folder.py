@@ -58,6 +58,14 @@ class FolderBackend:
         except OSError as error:
             raise _error(error, location) from error
 
+    def read_start(self, location: Location, size: int) -> bytes:
+        """The file's first bytes."""
+        try:
+            with location.path.open("rb") as file:
+                return file.read(size)
+        except OSError as error:
+            raise _error(error, location) from error
+
     def write(self, location: Location, data: bytes, *, if_absent: bool) -> bool:
         """Write through a temporary file; a hard link gives `if_absent` its one winner."""
         path = location.path

@@ -8,18 +8,26 @@ from typing import Any
 from finetune_api.errors import UserError
 from finetune_api.job import Storage
 from finetune_trainer.storage.backend import Backend, Buffer, ObjectInfo
+from finetune_trainer.storage.faults import PlaceError
 from finetune_trainer.storage.folder import FolderBackend
 from finetune_trainer.storage.uris import Location, parse
 
 __all__ = ["ObjectInfo", "ObjectStore", "open_store"]
 
+PRIVATE = (Path("/proc"), Path("/var/run/secrets"), Path("/run/secrets"))
+"""Where a pod keeps its environment and tokens. Who writes a job may not be allowed to read them,
+and errors about data quote the data."""
+
 
 class ObjectStore:
     """Control calls on objects; `transfer` moves files with it."""
 
-    def __init__(self, storage: Storage, credentials_dir: Path | None = None) -> None:
+    def __init__(
+        self, storage: Storage, credentials_dir: Path | None = None, ca: Path | None = None
+    ) -> None:
         self.storage = storage
         self.credentials_dir = credentials_dir
+        self.ca = ca
         self._folder = FolderBackend()
         self._s3: Backend | None = None
         self.proven = False
@@ -29,12 +37,23 @@ class ObjectStore:
     def backend(self, location: Location) -> Backend:
         """The kind of storage of an address; S3 clients are made when first needed."""
         if location.scheme == "file":
+            self._refuse_private(location)
             return self._folder
         if self._s3 is None:
             from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
 
-            self._s3 = S3Backend(self.storage, self.credentials_dir, proven=self.proven)
+            self._s3 = S3Backend(self.storage, self.credentials_dir, ca=self.ca, proven=self.proven)
         return self._s3
+
+    def _refuse_private(self, location: Location) -> None:
+        path = location.path.resolve()
+        for place in filter(None, (*PRIVATE, self.credentials_dir)):
+            secret = place.resolve()
+            if path.is_relative_to(secret) or secret.is_relative_to(path):
+                raise UserError(
+                    f"{location.uri} is refused: {place} holds secrets of the pod",
+                    "name a folder of data",
+                )
 
     def list(self, uri: str, *, required: bool = True) -> list[ObjectInfo]:
         """Objects below `…/`, or exactly the one object; none is an error unless allowed."""
@@ -45,7 +64,7 @@ class ObjectStore:
             if location.scheme == "s3" and self.storage.endpoint:
                 at = f" at {self.storage.endpoint}"
             what = "holds no objects" if location.is_folder else "does not exist"
-            raise UserError(f"{uri} {what}{at}", "correct the uri in the job, or upload the files")
+            raise PlaceError(f"{uri} {what}{at}", "correct the uri in the job, or upload the files")
         return found
 
     def exists(self, uri: str) -> bool:
@@ -59,6 +78,11 @@ class ObjectStore:
         if data is None:
             raise UserError(f"{uri} does not exist", "correct the uri in the job")
         return data
+
+    def read_start(self, uri: str, size: int) -> bytes:
+        """At most the first ``size`` bytes of an object that exists."""
+        location = parse(uri)
+        return self.backend(location).read_start(location, size)
 
     def read_json(self, uri: str) -> dict[str, Any] | None:
         """A JSON object; None when it does not exist."""
@@ -101,6 +125,9 @@ class ObjectStore:
         return self.backend(location).abort_stale_uploads(location)
 
 
-def open_store(storage: Storage, credentials_dir: Path | None = None) -> ObjectStore:
-    """A store for a job's storage; credentials come from the folder, else from boto3's chain."""
-    return ObjectStore(storage, credentials_dir)
+def open_store(
+    storage: Storage, credentials_dir: Path | None = None, ca: Path | None = None
+) -> ObjectStore:
+    """A store for a job's storage; credentials come from the folder, else from boto3's chain;
+    ``ca`` holds the certificates that the server's own is checked against."""
+    return ObjectStore(storage, credentials_dir, ca)

@@ -4,8 +4,11 @@ Transient answers are retried with full jitter up to a limit; a storage that has
 gets a short limit, because then the address is most likely wrong.
 """
 
+import base64
+import hashlib
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,15 +32,17 @@ from finetune_trainer.storage.credentials import (
     FileCredentials,
     obstore_provider,
 )
+from finetune_trainer.storage.trust import Authorities, authorities
 from finetune_trainer.storage.uris import Location
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 300.0
-FIRST_PATIENCE_SECONDS = 20.0
+FIRST_PATIENCE_SECONDS = 10.0
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Where boto3 looks as well, for runs on a laptop."""
 PART = 8 << 20
 PARTS_AT_ONCE = 4
+UNTRUSTED = (failures.SSLError,)
 UNREACHED = (failures.EndpointConnectionError, failures.ConnectTimeoutError,
              failures.ReadTimeoutError, failures.ConnectionClosedError,
              failures.ProxyConnectionError, failures.HTTPClientError)  # fmt: skip
@@ -52,19 +57,30 @@ def _code(error: failures.ClientError) -> str:
 class S3Backend:
     """One S3-compatible server; clients are made anew when the credentials change."""
 
-    def __init__(self, storage: Storage, credentials: Path | None, *, proven: bool = False) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        credentials: Path | None,
+        *,
+        ca: Path | None = None,
+        proven: bool = False,
+    ) -> None:
         self.storage = storage
         self.session = boto3.Session()
         self.region = storage.region or self.session.region_name or REGION
         self.given = storage.endpoint or next(filter(None, map(os.environ.get, ENDPOINTS)), None)
         self.endpoint = self.given or f"https://s3.{self.region}.amazonaws.com"
         self.source: FileCredentials | ChainCredentials = (
-            FileCredentials(credentials) if credentials else ChainCredentials(self.session)
+            FileCredentials(credentials, storage.secret_name or "")
+            if credentials
+            else ChainCredentials(self.session)
         )
+        self.ca = ca
+        self.proven = proven
         self.reached = proven
         self._lock = threading.Lock()
         self._client: tuple[Any, Any] = (None, None)
-        self._bulk: dict[str, S3Store] = {}
+        self._bulk: dict[str, tuple[Authorities, S3Store]] = {}
 
     @property
     def virtual(self) -> bool:
@@ -74,10 +90,10 @@ class S3Backend:
         return self.storage.addressing is Addressing.VIRTUAL
 
     def client(self) -> Any:
-        """The control client, for the credentials as they are now."""
-        keys = self.source.current()
+        """The control client, for the credentials and authorities as they are now."""
+        keys, trusted = self.source.current(), authorities(self.ca)
         with self._lock:
-            if self._client[0] != keys:
+            if self._client[0] != (keys, trusted):
                 config = botocore.config.Config(
                     s3={"addressing_style": "virtual" if self.virtual else "path"},
                     retries={"mode": "standard", "total_max_attempts": 1},
@@ -92,18 +108,20 @@ class S3Backend:
                     aws_access_key_id=keys.key_id,
                     aws_secret_access_key=keys.secret,
                     aws_session_token=keys.token,
+                    verify=str(trusted.path) if trusted.path else None,
                     config=config,
                 )
-                self._client = (keys, client)
+                self._client = ((keys, trusted), client)
             return self._client[1]
 
     def bulk(self, bucket: str) -> S3Store:
         """The bulk client of a bucket."""
+        trusted = authorities(self.ca)
         with self._lock:
-            if bucket not in self._bulk:
+            if bucket not in self._bulk or self._bulk[bucket][0] != trusted:
                 options: dict[str, Any] = {"allow_http": True, "timeout": timedelta(seconds=300)}
-                if bundle := os.environ.get("AWS_CA_BUNDLE"):
-                    options["root_certificate"] = Path(bundle).read_bytes()
+                if trusted.certificates:
+                    options["root_certificate"] = trusted.certificates
                 config: dict[str, Any] = {
                     "region": self.region,
                     "virtual_hosted_style_request": self.virtual,
@@ -115,7 +133,7 @@ class S3Backend:
                         scheme, _, host = endpoint.partition("://")
                         endpoint = f"{scheme}://{bucket}.{host}"
                     config["endpoint"] = endpoint
-                self._bulk[bucket] = S3Store(
+                store = S3Store(
                     bucket,
                     config=config,
                     client_options=options,
@@ -130,11 +148,18 @@ class S3Backend:
                     },
                     credential_provider=obstore_provider(self.source),
                 )
-            return self._bulk[bucket]
+                self._bulk[bucket] = (trusted, store)
+            return self._bulk[bucket][1]
 
     def where(self, location: Location) -> faults.Where:
         """The place of a call, for its error."""
-        return faults.Where(location.bucket, location.key, self.endpoint, self.region)
+        return faults.Where(
+            location.bucket,
+            location.key,
+            self.endpoint,
+            self.region,
+            secret=self.storage.secret_name or "",
+        )
 
     def call(self, location: Location, operation: Callable[[Any], T]) -> T:
         """Run a control call; retry what may pass, say the rest as a sentence."""
@@ -150,13 +175,17 @@ class S3Backend:
                 if code not in faults.TRANSIENT_CODES | faults.DIGEST_CODES:
                     raise
                 self.reached = True
-                detail = code
+                why = f"it answers {code}"
+            except UNTRUSTED as error:
+                raise faults.untrusted(error, self.where(location)) from error
             except UNREACHED as error:
-                detail = str(error)
+                why = faults.silence(error, self.where(location))
+            except RecursionError as error:  # boto3 follows a redirect that leads nowhere for ever
+                raise faults.sentence("PermanentRedirect", "", self.where(location)) from error
             waited = time.monotonic() - begin
             limit = PATIENCE_SECONDS if self.reached else FIRST_PATIENCE_SECONDS
             if waited > limit:
-                raise faults.unreachable(self.where(location), detail, waited, reached=self.reached)
+                raise faults.unreachable(self.where(location), why, waited, proven=self.proven)
             time.sleep(random.uniform(0, delay))  # noqa: S311  (jitter)
             delay = min(delay * 2, 20.0)
 
@@ -174,6 +203,8 @@ class S3Backend:
             paginator = client.get_paginator("list_objects_v2")
             found: list[dict[str, Any]] = []
             for page in paginator.paginate(Bucket=location.bucket, Prefix=location.key):
+                if "Name" not in page:
+                    raise faults.not_s3(self.where(location), "something else than a list")
                 found += page.get("Contents", [])
                 if not location.is_folder:
                     break
@@ -200,16 +231,28 @@ class S3Backend:
                 return None
             raise self._control_error(error, location) from error
 
+    def read_start(self, location: Location, size: int) -> bytes:
+        """An object's first bytes."""
+
+        def get(client: Any) -> bytes:
+            answer = client.get_object(
+                Bucket=location.bucket, Key=location.key, Range=f"bytes=0-{size - 1}"
+            )
+            return bytes(answer["Body"].read())
+
+        return self.told(location, get)
+
     def write(self, location: Location, data: bytes, *, if_absent: bool) -> bool:
         """Put a small object; a server without conditional puts is asked first."""
         if if_absent and self.list(location):
             return False
         condition = {"IfNoneMatch": "*"} if if_absent else {}
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
 
         def put(client: Any) -> bool:
             client.put_object(
                 Bucket=location.bucket, Key=location.key, Body=data,
-                ChecksumAlgorithm="SHA256", **condition,
+                ChecksumSHA256=checksum, **condition,
             )  # fmt: skip
             return True
 
@@ -254,14 +297,23 @@ class S3Backend:
             raise self._bulk_error(error, location) from error
 
     def _control_error(self, error: failures.ClientError, location: Location) -> Exception:
+        """S3 answers every control call with a document; a bare status is somebody else's."""
+        code, where = _code(error), self.where(location)
+        if code.isdigit() and code not in faults.REGION_CODES:
+            return faults.not_s3(where, f"HTTP status {code} and no S3 error")
         detail = str(error.response.get("Error", {}).get("Message", ""))
-        return faults.sentence(_code(error), detail, self.where(location))
+        return faults.sentence(code, detail, where)
 
     def _bulk_error(self, error: Exception, location: Location) -> Exception:
-        code = faults.code_of_text(str(error))
+        text = " ".join(str(error).split())
+        code = faults.code_of_text(text)
+        if not code and "error sending request" in text:
+            where, waited = self.where(location), re.search(r" in ([\d.]+)s", text)
+            why, seconds = faults.silence(error, where), float(waited[1]) if waited else 0.0
+            return faults.unreachable(where, why, seconds, proven=self.proven)
         if isinstance(error, obstore.exceptions.NotFoundError | FileNotFoundError):
             code = code or "NoSuchKey"
-        return faults.sentence(code, " ".join(str(error).split()), self.where(location))
+        return faults.sentence(code, text, self.where(location))
 
     def abort_stale_uploads(self, location: Location) -> int:
         """Abort all unfinished uploads below the folder."""

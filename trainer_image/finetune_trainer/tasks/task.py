@@ -1,4 +1,4 @@
-"""What a task is: how rows are read and encoded, and a model is measured, trained, compared.
+"""What a task is: how rows are encoded, and a model is measured, trained, compared.
 
 The static methods serve ``prepare``, which has a model's configuration but no weights; an instance
 serves one rank. A new task is a file of its own and a line in the registry.
@@ -16,15 +16,13 @@ from finetune_trainer.data.encode import Encoder
 if TYPE_CHECKING:
     from finetune_trainer.evaluate.forward import Rows
     from finetune_trainer.model.load import Loaded
-    from finetune_trainer.train import Session
+    from finetune_trainer.session import Session
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a task reads a dataset."""
+class Encoding:
+    """How a task encodes rows."""
 
-    layouts: tuple[Layout, ...]
-    """Layouts it understands; the first one is expected when nothing tells."""
     length_cap: int
     """Largest maxLength that is taken when the job gives none."""
     encoder: Callable[[Layout], Encoder]
@@ -45,8 +43,8 @@ class Task(Protocol):
         ...
 
     @staticmethod
-    def reading(job: JobConfig, tokenizer: Any) -> Reading:
-        """How the job's rows are read."""
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
+        """How the job's rows are encoded."""
         ...
 
     @staticmethod
@@ -54,7 +52,7 @@ class Task(Protocol):
         """The model without weights, for counting."""
         ...
 
-    def __init__(self, session: "Session", tokenizer: Any) -> None:
+    def __init__(self, session: Session, tokenizer: Any) -> None:
         """Load the base model and the prepared rows."""
         ...
 

@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from finetune_api.dataset import Layout
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
 from finetune_trainer.data.encode import TextEncoder
@@ -17,10 +16,8 @@ from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import classification_loss
 from finetune_trainer.model import checks
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
-from finetune_trainer.tasks.task import Reading
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
+from finetune_trainer.session import Session
+from finetune_trainer.tasks.task import Encoding
 
 LENGTH_CAP = 512
 
@@ -30,7 +27,7 @@ class TextClassification:
 
     loss = staticmethod(classification_loss)
 
-    def __init__(self, session: "Session", tokenizer: Any) -> None:
+    def __init__(self, session: Session, tokenizer: Any) -> None:
         job, places = session.job, session.places
         self.session = session
         text = (places.prepared / "labels.json").read_text(encoding="utf-8")
@@ -47,9 +44,9 @@ class TextClassification:
         checks.check_classification(config, uri)
 
     @staticmethod
-    def reading(job: JobConfig, tokenizer: Any) -> Reading:
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
         """Texts and their classes."""
-        return Reading((Layout.LABELS,), LENGTH_CAP, lambda layout: TextEncoder(tokenizer))
+        return Encoding(LENGTH_CAP, lambda layout: TextEncoder(tokenizer))
 
     @staticmethod
     def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:

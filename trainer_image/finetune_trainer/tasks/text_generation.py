@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from finetune_api.dataset import Layout, Mask
+from finetune_api.dataset import Mask
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
+from finetune_trainer import zero
 from finetune_trainer.data.answers import AnswerEncoder
 from finetune_trainer.evaluate import answers, baseline
 from finetune_trainer.evaluate.forward import Rows, forward
@@ -16,10 +17,8 @@ from finetune_trainer.evaluate.generate import Writer
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.model import checks
 from finetune_trainer.model.load import Loaded, load_language_model, meta_language_model
-from finetune_trainer.tasks.task import Reading
-
-if TYPE_CHECKING:
-    from finetune_trainer.train import Session
+from finetune_trainer.session import Session
+from finetune_trainer.tasks.task import Encoding
 
 LENGTH_CAP = 2048
 
@@ -27,7 +26,7 @@ LENGTH_CAP = 2048
 class TextGeneration:
     """Loads a causal language model, has it answer, trains, has it answer again."""
 
-    def __init__(self, session: "Session", tokenizer: Any) -> None:
+    def __init__(self, session: Session, tokenizer: Any) -> None:
         job, places = session.job, session.places
         self.session, self.tokenizer = session, tokenizer
         config = checks.read_config(places.model, job.spec.model.uri)
@@ -43,11 +42,11 @@ class TextGeneration:
         checks.check_language_model(config, uri)
 
     @staticmethod
-    def reading(job: JobConfig, tokenizer: Any) -> Reading:
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
         """Prompts with their completions, or conversations."""
         mask, uri = job.spec.dataset.mask or Mask.COMPLETION, job.spec.model.uri
-        return Reading(
-            (Layout.PROMPT_COMPLETION, Layout.MESSAGES), LENGTH_CAP,
+        return Encoding(
+            LENGTH_CAP,
             lambda layout: AnswerEncoder(layout, mask, tokenizer, uri),
         )  # fmt: skip
 
@@ -60,7 +59,8 @@ class TextGeneration:
         """What the base answers to the test rows' prompts."""
 
         def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            written = self.writer.answers(self.loaded.model)
+            with zero.for_passes(self.session, self.loaded.model) as model:
+                written = self.writer.answers(model)
             return {"answers": np.array(written)}, {"rows": len(written)}
 
         self.base = [str(text) for text in baseline.measured(self.session, measure)["answers"]]
