@@ -1,4 +1,4 @@
-"""Plain transformers and PEFT, nothing of this project: share of prompts answered as the report says.
+"""Plain transformers and PEFT, nothing of this project: how many prompts are answered as reported.
 
 Arguments: folder of the base model, folder of the adapter, the report's answers.
 """

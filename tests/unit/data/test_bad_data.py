@@ -31,6 +31,10 @@ JSONL = {
         lines(GOOD[0], '{"text": "x", "label": \n', *GOOD[1:]),
         ["rows.jsonl:2", "is not valid JSON", "one JSON object a line"],
     ),
+    "nested without end": (
+        lines(*GOOD) + b"[" * 100_000 + b"\n",
+        ["rows.jsonl:9 (maximum recursion depth", "is not valid JSON"],
+    ),
     "not an object": (
         lines(*GOOD, "[1, 2]\n"), ["rows.jsonl:9 ([1, 2])", "is not a JSON object"],
     ),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from finetune_api.dataset import Columns, Dataset, DatasetFormat, Layout, TrainSource
 from finetune_api.errors import DataError
 from finetune_trainer.data.gather import DataFile, Gatherer
+from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.rows import assign
 from finetune_trainer.data.split import TRAIN
 
@@ -85,6 +86,17 @@ def test_rows_are_numbered_over_batches_and_row_groups(tmp_path):
     long = [f"{n} " + "x" * 900_000 for n in range(11)]
     content = parquet({"text": [*long, ""], "label": LABELS}, row_group_size=7, compression="zstd")
     assert "rows.parquet row 12: field 'text' is empty" in refused(tmp_path, content)
+
+
+def test_a_large_row_group_is_never_held_whole(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pages = {"compression": "none", "use_dictionary": False, "write_batch_size": 5}
+    path.write_bytes(parquet({"text": [f"{n} " + "x" * 400_000 for n in range(200)]}, **pages))
+    before = pa.total_allocated_bytes()
+    file = ParquetRows.open(path, pytest.fail)
+    held = [pa.total_allocated_bytes() - before for _ in file.records({"text": "text"})]
+    assert len(held) == 200
+    assert max(held) < 20 * 2**20
 
 
 BAD = {
