@@ -76,6 +76,11 @@ class ApiError(Exception):
         return self.status == 409 and not self.already_exists
 
     @property
+    def is_of_dying_namespace(self) -> bool:
+        """Nothing can be created because the whole namespace is being deleted."""
+        return self.status == 403 and "because it is being terminated" in self.message
+
+    @property
     def is_expired(self) -> bool:
         """The snapshot that a list was read from is no longer kept."""
         return self.status == 410
@@ -196,6 +201,21 @@ class Kube:
         """Create the object in its own namespace."""
         path = _path(resource, body["metadata"]["namespace"])
         return await self._call("POST", resource, path, verb="create", body=body)
+
+    async def is_dying(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted. Without the right to read it, only the attempt to
+        create something tells; a dry run leaves nothing behind."""
+        metadata = {"name": "probe", "namespace": namespace}
+        body = {"apiVersion": "v1", "kind": "Event", "metadata": metadata}
+        body["involvedObject"] = {"kind": "Namespace", "name": namespace, "namespace": namespace}
+        try:
+            await self._call(
+                "POST", EVENTS, _path(EVENTS, namespace), verb="create", body=body,
+                query={"dryRun": "All"},
+            )  # fmt: skip
+        except ApiError as error:
+            return error.is_of_dying_namespace
+        return False
 
     async def replace(self, resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
         """Write the whole object, only if it still has the body's resourceVersion."""

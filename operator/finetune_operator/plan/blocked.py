@@ -34,6 +34,11 @@ def blocker(
     for warning in warnings:
         if warning.reason == "FailedMount" and warning.object in names:
             return _config(names[warning.object], warning.message)
+    for warning in warnings:
+        if warning.reason == "NodeNotReady" and warning.object in names:
+            pod = names[warning.object]
+            if warning.at >= pod.unready_since - 1.0:  # Whole seconds; an older one is history.
+                return _silent_node(pod)
     for pod in waiting:
         if pod.unschedulable:
             return _unschedulable(pod)
@@ -45,11 +50,11 @@ def blocker(
 
 def needs_events(child: ChildJob, pods: tuple[PodView, ...]) -> list[str]:
     """Uids of the children whose warning events must be read, because their state does not say why
-    they stand still: a Job with too few pods, a pod that has a node but does not start."""
+    they stand still: a Job with too few pods, a pod that has a node but is not ready there."""
     if child.is_finished or child.is_deleting:
         return []
     living = [pod for pod in pods if not pod.has_ended]
-    silent = [pod.uid for pod in living if pod.node and not pod.is_started]
+    silent = [pod.uid for pod in living if pod.node and not pod.is_ready]
     return silent + ([child.uid] if len(living) < child.wanted else [])
 
 
@@ -84,6 +89,14 @@ def _config(pod: PodView, words: str) -> Blocker:
         f"it; {AGAIN} once it is created"
     )
     return Blocker("MissingSecret", message)
+
+
+def _silent_node(pod: PodView) -> Blocker:
+    message = (
+        f"node {pod.node} of pod {pod.name} does not answer; if it stays silent Kubernetes gives "
+        "the pod up, and the run goes on from its last checkpoint with another one"
+    )
+    return Blocker("NodeNotReady", message)
 
 
 def _unschedulable(pod: PodView) -> Blocker:

@@ -74,9 +74,14 @@ def _limit_range(what: str, said: re.Match[str]) -> str:
     )
 
 
+def _dying(what: str, said: re.Match[str]) -> str:
+    return f"the namespace is being deleted and admits nothing new: it refuses {what}"
+
+
 KNOWN = tuple(
     _Known(re.compile(pattern, re.DOTALL), reason, sentence)
     for pattern, reason, sentence in (
+        (r"because it is being terminated", "NamespaceTerminating", _dying),
         (r"exceeded quota: (?P<quota>[^,]+), (?P<numbers>.+)", "QuotaExceeded", _quota),
         (r"failed quota: (?P<quota>[^:]+): must specify (?P<fields>.+)", "QuotaExceeded", _unset),
         (

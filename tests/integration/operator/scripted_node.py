@@ -125,6 +125,10 @@ class Stage:
         """Cut an added node off: no lease, no status; what runs there goes on."""
         self._loop.call_soon_threadsafe(self._others[name].silence)
 
+    def speak(self, name: str) -> None:
+        """Let it be heard again."""
+        self._loop.call_soon_threadsafe(self._others[name].speak)
+
     def leave(self, name: str) -> None:
         """Take an added node away, and its Node object."""
         node = self._others.pop(name)
