@@ -22,6 +22,7 @@ UNREADABLE = {
     b"\xfe\xff": "is UTF-16 text",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd",
 }
+NO_ROWS = "holds no rows"
 UTF8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 65536
 
@@ -48,10 +49,10 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
         head = file.read(HEAD_BYTES)
     for magic, what in UNREADABLE.items():
         if head.startswith(magic):
-            return Detected(None, what, problem=f"{what}; JSONL and CSV in UTF-8 can be read")
+            return Detected(None, what, problem=what)
     text = head.removeprefix(UTF8_MARK).lstrip()
     if not text:
-        return Detected(None, "empty", problem="holds no rows")
+        return Detected(None, "empty", problem=NO_ROWS)
     first_line = text.split(b"\n", 1)[0]
     if asked is not DatasetFormat.AUTO:
         return Detected(asked, "as asked for", _delimiter(first_line))

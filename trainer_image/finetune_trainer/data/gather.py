@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from finetune_api.errors import DataError
 from finetune_api.job import Columns, DatasetFormat
-from finetune_trainer.data.detect import detect
+from finetune_trainer.data.detect import NO_ROWS, detect
 from finetune_trainer.data.problems import Problems, shown
-from finetune_trainer.data.read import Reader
+from finetune_trainer.data.read import NO_ROWS_FIX, Reader
 from finetune_trainer.data.split import TRAIN
 
 SCHEMA = pa.schema([("text", pa.string())])
@@ -90,9 +90,9 @@ class Gatherer:
         }  # fmt: skip
         self.files.append(entry)
         if found.problem:
-            self.problems.add(
-                file.name, 0, rule=found.problem, fix="convert it to JSONL or CSV in UTF-8"
-            )
+            is_empty = found.problem == NO_ROWS
+            fix = NO_ROWS_FIX if is_empty else "convert it to JSONL or CSV in UTF-8"
+            self.problems.add(file.name, 0, rule=found.problem, fix=fix)
             return
         reader = Reader(file.path, file.name, found, self.columns, self.problems)
         for row in reader.rows():

@@ -12,13 +12,14 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from finetune_api.job import Columns, DatasetFormat
-from finetune_trainer.data.detect import UTF8_MARK, Detected
+from finetune_trainer.data.detect import NO_ROWS, UTF8_MARK, Detected
 from finetune_trainer.data.problems import Problems, shown
 
 CSV_FIELD_LIMIT = 16 * 1024 * 1024
 """Characters of one CSV cell; a missing quote must not swallow a whole file."""
 
 LABEL_RULE = "must be text or a whole number"
+NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
 UTF8_FIX = "save the file as UTF-8"
 COMMON_TEXT = ("text", "sentence", "content", "body", "message", "input", "review", "document")
 COMMON_LABEL = ("label", "labels", "category", "class", "target", "intent", "topic", "tag")
@@ -62,7 +63,7 @@ class Reader:
                 self.notes.rows += 1
                 yield row
         if self.notes.rows == 0 and self.problems.count == before:
-            self._bad(0, rule="holds no rows", fix="check dataset uri and file")
+            self._bad(0, rule=NO_ROWS, fix=NO_ROWS_FIX)
 
     def _bad(self, line: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
         self.problems.add(self.name, line, rule=rule, fix=fix, field=field, value=value)
@@ -90,7 +91,7 @@ class Reader:
                 self.notes.blank_lines += 1
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.rstrip())
             except ValueError as error:
                 at = f"column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
                 why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
