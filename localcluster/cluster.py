@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from localcluster import controlplane, s3
-from localcluster.build import CACHE, FOLDER, build_all
+from localcluster.build import CACHE, CLUSTER_PROGRAMS, FOLDER, build
 from localcluster.controlplane import LOOPBACK, Layout
 from localcluster.kubeconfig import with_token
 from localcluster.processes import answers, find, free_ports, start, stop, wait_until
@@ -30,6 +30,7 @@ TRAINER_ENVIRONMENT = {
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
 }
 """All pods share this machine, mostly two that train: ranks must not fight for its cores."""
+READS = frozenset({"get", "list", "watch"})
 APISERVER_STOP_SECONDS = 2.0
 """With an open watch the API server takes over ten seconds to stop; its data is not kept."""
 
@@ -105,14 +106,18 @@ class Cluster:
             what=f"node {name}", seconds=READY_SECONDS, records={name: record},
         )  # fmt: skip
 
-    def account_kubeconfig(self, namespace: str, account: str) -> Path:
-        """A kubeconfig with a token of a service account."""
+    def account_kubeconfig(self, namespace: str, account: str, server: str = "") -> Path:
+        """A kubeconfig with a token of a service account, for the API server or a proxy of it."""
         token = self.kubectl("create", "token", account, "-n", namespace, "--duration=24h").strip()
         path = self.root / f"{namespace}-{account}.kubeconfig"
-        return with_token(path, self.server, self.layout.certificates / "ca.crt", token)
+        return with_token(path, server or self.server, self.layout.certificates / "ca.crt", token)
 
     def audited(self, **fields: str) -> list[dict[str, Any]]:
         """Write requests so far, selected by `user`, `verb`, `resource`, `namespace`, `name`."""
+        return [entry for entry in self.requests(**fields) if entry["verb"] not in READS]
+
+    def requests(self, **fields: str) -> list[dict[str, Any]]:
+        """Write requests of all, and reads of service accounts, selected in the same way."""
         with self.layout.audit_log.open() as lines:
             entries = [json.loads(line) for line in lines if line.endswith("\n")]
         flat = [
@@ -165,7 +170,7 @@ def start_cluster(root: Path = DEFAULT_ROOT) -> Cluster:
         if found.status() and all(found.status().values()):
             return found
         found.down()
-    build_all()
+    build(*CLUSTER_PROGRAMS)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     layout = Layout(root.resolve(), *free_ports(6))

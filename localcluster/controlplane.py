@@ -11,10 +11,15 @@ LOOPBACK = "127.0.0.1"
 SERVICE_NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
 AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted, Panic]
 rules:
 - level: Metadata
+  omitStages: [RequestReceived, ResponseStarted, Panic]
   verbs: [create, update, patch, delete, deletecollection]
+- level: None
+  userGroups: ["system:serviceaccounts:kube-system"]
+- level: Metadata
+  omitStages: [RequestReceived, Panic]
+  userGroups: ["system:serviceaccounts"]
 - level: None
 """
 CLIENTS = {
@@ -50,7 +55,8 @@ class Layout:
 
     @property
     def audit_log(self) -> Path:
-        """One JSON line for each write request."""
+        """One JSON line for each write request, and for each read by a service account: a watch
+        has one when it begins."""
         return self.root / "logs" / "audit.jsonl"
 
     def kubeconfig(self, client: str) -> Path:

@@ -97,10 +97,10 @@ def wait_until(ready: Any, *, what: str, seconds: float, records: Mapping[str, A
         time.sleep(0.1)
 
 
-def answers(url: str, context: ssl.SSLContext | None = None) -> bool:
-    """Whether a server says 200 there now."""
+def answers(url: str, context: ssl.SSLContext | None = None, *, text: str = "") -> bool:
+    """Whether a server says 200 there now, with this text in its answer."""
     try:
         with urllib.request.urlopen(url, context=context, timeout=2) as response:
-            return bool(response.status == 200)
+            return response.status == 200 and text in response.read().decode()
     except (urllib.error.URLError, OSError):
         return False

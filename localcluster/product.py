@@ -15,6 +15,7 @@ from localcluster.processes import answers, free_ports, wait_until
 NAMESPACE = "finetune-system"
 ACCOUNT = "finetune-operator"
 OPERATOR = "finetune-operator"
+LEASE = f"{NAMESPACE}/{rights.LEASE}"
 SECRET = "s3-credentials"
 IMAGE = "finetune-trainer:local"
 
@@ -45,12 +46,16 @@ def install_resource(cluster: Cluster) -> None:
 
 
 def start_operator(cluster: Cluster, *, progress_interval: float, status_interval: float) -> str:
-    """Start the operator process and wait until it watches; returns its address."""
+    """Start the operator process and wait until it leads and watches; returns its address.
+
+    One that was killed still holds the Lease, for up to 15 s.
+    """
     (port,) = free_ports(1)
     command = [
         sys.executable, "-m", "finetune_operator",
         "--kubeconfig", cluster.account_kubeconfig(NAMESPACE, ACCOUNT),
         "--http", f"127.0.0.1:{port}",
+        "--lease", LEASE,
         "--trainer-image-cpu", IMAGE, "--trainer-image-cuda", IMAGE,
         "--storage-endpoint", cluster.s3.endpoint,
         "--progress-interval", str(progress_interval),
@@ -60,7 +65,7 @@ def start_operator(cluster: Cluster, *, progress_interval: float, status_interva
     record = cluster.start_program(OPERATOR, command, environment)
     address = f"http://127.0.0.1:{port}"
     wait_until(
-        lambda: answers(f"{address}/readyz"),
+        lambda: answers(f"{address}/readyz", text="ok"),
         what="the operator", seconds=READY_SECONDS, records={OPERATOR: record},
     )  # fmt: skip
     return address

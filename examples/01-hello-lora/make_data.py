@@ -19,7 +19,7 @@ MODULES = (
     "mailbox", "statistics",
 )  # fmt: skip
 CLASSES = 12
-ROWS_PER_CLASS = 200
+ROWS_PER_CLASS = 400
 MIN_WORDS = 6
 NOT_LIBRARY = {"test", "tests", "site-packages", "__pycache__"}
 

@@ -175,11 +175,11 @@ class Container:
 
     def _refuse_image(self, times: int) -> None:
         image = self.spec["image"]
+        failed = f'Failed to pull image "{image}": not in the image table of this node'
         if times == 1:
-            message = f'Failed to pull image "{image}": not in the image table of this node'
-            self._wait_for("ErrImagePull", message, "Failed", message)
+            self._wait_for("ErrImagePull", failed, "Failed", failed)
         elif times == 2:
-            message = f'Back-off pulling image "{image}"'
+            message = f'Back-off pulling image "{image}": ErrImagePull: {failed}'
             self._wait_for("ImagePullBackOff", message, "BackOff", message)
 
     def _wait_for(self, reason: str, message: str, event: str, text: str) -> None:

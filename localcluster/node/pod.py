@@ -104,6 +104,7 @@ class Pod:
         if told != [pod["metadata"].get(key) for key in ("labels", "annotations")]:
             self._volumes_stale.set()
         self.pod = pod
+        self._reporter.reconcile(pod.get("status", {}))
         if "deletionTimestamp" in pod["metadata"]:
             grace = pod["metadata"].get("deletionGracePeriodSeconds", 30)
             sooner = time.monotonic() + grace

@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import logging
 import platform
+import time
 import uuid
 from typing import Any
 
@@ -19,7 +20,8 @@ HOST = "127.0.0.1"
 RENEW_SECONDS = 10.0
 LEASE_SECONDS = 40
 HEARTBEATS_PER_STATUS = 18
-"""The lease says that the node lives; its status is only refreshed every three minutes."""
+"""The lease says that the node lives; its status is only refreshed every three minutes, and when
+the node was silent for so long that it may be taken for dead."""
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 PRESSURES = {
     "MemoryPressure": "kubelet has sufficient memory available",
@@ -62,13 +64,15 @@ class Registration:
 
     async def keep_alive(self) -> None:
         """Renew for ever."""
-        beats = 0
+        beats, renewed = 0, time.monotonic()
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             beats += 1
             try:
                 await self._renew()
-                if beats % HEARTBEATS_PER_STATUS == 0:
+                was_lost = time.monotonic() - renewed > LEASE_SECONDS
+                renewed = time.monotonic()
+                if was_lost or beats % HEARTBEATS_PER_STATUS == 0:
                     await self._send_status()
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 log.warning("heartbeat: %s", error)

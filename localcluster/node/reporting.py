@@ -27,6 +27,13 @@ class Reporter:
         self._sent: dict[str, Any] | None = None
         self._sending = asyncio.Lock()
 
+    def reconcile(self, found: dict[str, Any]) -> None:
+        """Send again when somebody else has declared the pod unready, as happens to the pods of a
+        node that was silent."""
+        if self._sent is not None and _readiness(found) != _readiness(self._sent):
+            self._sent = None
+            self.changed.set()
+
     async def run(self) -> None:
         """Report for ever."""
         while True:
@@ -61,3 +68,8 @@ class Reporter:
             except (aiohttp.ClientError, TimeoutError) as error:
                 log.warning("%s: %s", self._path, error)
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _readiness(status: dict[str, Any]) -> str | None:
+    conditions = status.get("conditions", [])
+    return next((c["status"] for c in conditions if c["type"] == "Ready"), None)

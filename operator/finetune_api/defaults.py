@@ -1,6 +1,6 @@
 """Defaults that are resolved when the plan is made, and where each comes from."""
 
-from finetune_api.job import FineTuneJob, Method, Storage, Strategy
+from finetune_api.job import FineTuneJob, Method, Storage
 
 EPOCHS = 3.0
 GLOBAL_BATCH = 32
@@ -10,6 +10,8 @@ CHECKPOINTS_PER_RUN = 10
 PREPARE_TRIES = 4
 """Pods of prepare that may fail for other reasons than the user's, before the run is over."""
 MIN_GRACE_SECONDS = 60
+ZERO_STAGE = 2
+"""Shards what grows with the ranks at no cost in messages; 3 sends the weights with each pass."""
 
 
 def learning_rate(method: Method) -> float:
@@ -20,13 +22,6 @@ def learning_rate(method: Method) -> float:
 def lora_alpha(rank: int) -> int:
     """Scale of the LoRA update when none is given: an update of twice the adapter's output."""
     return 2 * rank
-
-
-def strategy(asked: Strategy, ranks: int) -> Strategy:
-    """DDP or DeepSpeed. One rank has nothing to shard; more ranks shard by default."""
-    if asked is not Strategy.AUTO:
-        return asked
-    return Strategy.DDP if ranks == 1 else Strategy.DEEPSPEED
 
 
 def with_site_storage(job: FineTuneJob, site: Storage) -> FineTuneJob:

@@ -12,7 +12,13 @@ FLOAT32 = 4
 ADAM_MOMENTS = 8
 """Bytes a trained weight: two float32 moments."""
 REDUCE_BUCKET_ELEMENTS = 50_000_000
-"""ZeRO-2's reduce bucket (the trainer sets it); never more than the trained weights."""
+"""ZeRO's reduce bucket (the trainer sets it); never more than the trained weights."""
+LIVE_ELEMENTS = 50_000_000
+"""Weights that ZeRO-3 keeps gathered at a time (the trainer sets it); one alone may be larger."""
+BROADCAST_BYTES = 250 * 2**20
+"""DDP sends rank 0's weights to the others in copies of this size, once."""
+BUCKETS = {0: 1, 1: 2, 2: 3, 3: 2}
+"""Copies of the reduce bucket that stand beside each other, by ZeRO stage. Measured."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,10 @@ class ModelShape:
     hidden: int
     intermediate: int
     heads: int
+    scores: int = 0
+    """Scores of each token: a language model's vocabulary; 0 for a classifier."""
+    largest: int = 0
+    """Weights of the largest matrix: mostly the embedding."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +59,52 @@ def estimate(
     micro_batch: int,
     length: int,
     world: int,
-    zero_stage: int,
+    zero_stage: int | None,
     compute_bytes: int = FLOAT32,
 ) -> Memory:
     """Memory of one rank.
 
-    ``length`` in tokens, ``compute_bytes`` 4 for fp32 and 2 for bf16. ZeRO-2 shards gradients and
-    optimizer states (with a float32 master copy of the trained weights) over ``world`` ranks; DDP
-    keeps everything and a second copy of the gradients in its buckets.
+    ``length`` in tokens, ``compute_bytes`` 4 for fp32 and 2 for bf16, ``zero_stage`` None for DDP,
+    which keeps everything and a second copy of the gradients in its buckets. ZeRO shards over
+    ``world`` ranks: optimizer states, with a float32 master copy of the trained weights, from
+    stage 1 on, gradients from 2 on, weights at 3, where a working set is gathered again, twice for
+    a moment: as it was received and as layers use it.
     """
     trainable = shape.trainable
-    if zero_stage >= 2:
-        share = math.ceil(trainable / world)
-        weights = shape.parameters * compute_bytes
-        gradients = share * compute_bytes
-        optimizer = share * (ADAM_MOMENTS + FLOAT32)
-        buffers = 2 * min(trainable, REDUCE_BUCKET_ELEMENTS) * compute_bytes
-    else:
+    if zero_stage is None:
         # Autocast keeps a half-precision copy of the weights beside the float32 ones.
         weights = shape.parameters * (FLOAT32 + (compute_bytes if compute_bytes < FLOAT32 else 0))
         gradients = trainable * FLOAT32
         optimizer = trainable * ADAM_MOMENTS
-        buffers = trainable * FLOAT32 if world > 1 else 0
+        sent = min(shape.parameters * FLOAT32, BROADCAST_BYTES)
+        buffers = max(trainable * FLOAT32, sent) if world > 1 else 0
+    else:
+        share = math.ceil(trainable / world)
+        master = FLOAT32 if zero_stage > 0 or compute_bytes < FLOAT32 else 0
+        weights = shape.parameters * compute_bytes
+        gradients = (share if zero_stage >= 2 else trainable) * compute_bytes
+        optimizer = (share if zero_stage >= 1 else trainable) * (ADAM_MOMENTS + master)
+        bucket = min(trainable, REDUCE_BUCKET_ELEMENTS)
+        buffers = BUCKETS[zero_stage] * bucket * compute_bytes
+        if zero_stage == 3:
+            weights = math.ceil(shape.parameters / world) * compute_bytes
+            buffers += 2 * gathered(shape) * compute_bytes
     return Memory(
         weights, gradients, optimizer, buffers,
         activations(shape, micro_batch=micro_batch, length=length, compute_bytes=compute_bytes),
     )  # fmt: skip
+
+
+def gathered(shape: ModelShape) -> int:
+    """Weights that ZeRO-3 has whole on a rank at most."""
+    return min(shape.parameters, max(LIVE_ELEMENTS, shape.largest))
+
+
+def loading(shape: ModelShape, *, world: int, zero_stage: int | None) -> int:
+    """Host memory of one rank while the model is loaded: the whole of it in float32, and at ZeRO-3
+    the share that it is being split into."""
+    share = math.ceil(shape.parameters / world) if zero_stage == 3 else 0
+    return (shape.parameters + share) * FLOAT32
 
 
 def activations(
@@ -89,8 +119,11 @@ def activations(
     return micro_batch * length * shape.layers * token * compute_bytes
 
 
-def checkpoint_bytes(shape: ModelShape, *, zero_stage: int) -> int:
-    """Bytes of a checkpoint over all ranks: trained weights and moments, with ZeRO also the
-    float32 master copy. Frozen weights are never saved; 1 MiB stands for the small files."""
-    per_weight = FLOAT32 + ADAM_MOMENTS + (FLOAT32 if zero_stage >= 2 else 0)
-    return shape.trainable * per_weight + 2**20
+def checkpoint_bytes(
+    shape: ModelShape, *, zero_stage: int | None, compute_bytes: int = FLOAT32
+) -> int:
+    """Bytes of a checkpoint over all ranks: moments of the trained weights and the weights, at ZeRO
+    stages 1 and 2 both as computed with and as float32 master copy. Frozen weights are never saved;
+    1 MiB stands for the small files."""
+    weights = FLOAT32 + (compute_bytes if zero_stage in (1, 2) else 0)
+    return shape.trainable * (weights + ADAM_MOMENTS) + 2**20

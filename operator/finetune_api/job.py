@@ -5,41 +5,29 @@ Field docstrings become the CRD's descriptions and docs/api.md. Cross-field rule
 resolved when the plan is made and shown in ``status.plan``.
 """
 
+import json
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from finetune_api import rules
-from finetune_api.base import Document, Quantity
-
-Uri = Annotated[str, StringConstraints(min_length=6, max_length=1024)]
-ObjectUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+$")]
-FolderUri = Annotated[Uri, StringConstraints(pattern=r"^(s3|file)://[^ ]+/$")]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+from finetune_api.base import Document, Quantity, as_json
+from finetune_api.dataset import Dataset
+from finetune_api.shapes import FolderUri, LabelKey, LabelValue, ObjectName, Word
 
 
 class Task(StrEnum):
     """What the model learns to do."""
 
     TEXT_CLASSIFICATION = "TextClassification"
+    TEXT_GENERATION = "TextGeneration"
 
 
-class DatasetFormat(StrEnum):
-    """How dataset files are written."""
+class Objective(StrEnum):
+    """What TextGeneration learns from."""
 
-    AUTO = "Auto"
-    JSONL = "JSONL"
-    CSV = "CSV"
-
-
-class Overlength(StrEnum):
-    """What happens to a row that is longer than maxLength."""
-
-    TRUNCATE = "Truncate"
-    DROP = "Drop"
-    FAIL = "Fail"
+    SFT = "SFT"
 
 
 class Scheduler(StrEnum):
@@ -87,59 +75,9 @@ class Model(Document):
     uri: FolderUri
     """Folder of the base model in Hugging Face layout (config.json, safetensors, tokenizer):
     `s3://bucket/prefix/` or, where it is mounted, `file:///path/`. Ends with a slash."""
-
-
-class TrainSource(Document):
-    """Where training rows come from."""
-
-    uri: ObjectUri
-    """A file (`s3://bucket/rows.jsonl`) or, ending with a slash, every data file below a prefix.
-    A prefix that matches nothing is an error."""
-
-
-class HeldOutSource(Document):
-    """Rows kept out of training: a file of their own, or a share of the training rows."""
-
-    uri: ObjectUri | None = None
-    """A file or a prefix of its own. Excludes `fraction`."""
-    fraction: Fraction | None = None
-    """Share of the training rows that is set aside, chosen by seed and stratified by label;
-    0.05 when neither `uri` nor `fraction` is given. Excludes `uri`."""
-
-    _rules = model_validator(mode="after")(rules.check("spec.dataset.heldOut"))
-
-
-class Columns(Document):
-    """Which column holds what."""
-
-    text: Word = "text"
-    """Column with the input text."""
-    label: Word = "label"
-    """Column with the class name."""
-
-
-class Dataset(Document):
-    """Training, validation and test rows, and how they are read."""
-
-    train: TrainSource
-    """The training rows."""
-    validation: HeldOutSource | None = None
-    """Rows on which the loss is watched during training. Default: 5 % of the training rows."""
-    test: HeldOutSource | None = None
-    """Rows on which base and tuned model are compared at the end; never trained on. Default: 5 %
-    of the training rows."""
-    format: DatasetFormat = DatasetFormat.AUTO
-    """How the files are written. `Auto` looks at name and content and says in the data report
-    what it found."""
-    columns: Columns = Field(default_factory=Columns)
-    """Names of the columns, when they are not `text` and `label`."""
-    max_length: Annotated[int, Field(ge=8, le=131072)] | None = None
-    """Longest row in tokens. Default: covers 99 % of the rows, within the model's limit."""
-    overlength: Overlength = Overlength.TRUNCATE
-    """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
-    them out (counted), `Fail` ends prepare with the rows named."""
-
-    _rules = model_validator(mode="after")(rules.check("spec.dataset"))
+    chat_template: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
+    """Jinja template that turns messages into text, for TextGeneration on rows of messages.
+    Default: the tokenizer's own. It is saved with the result."""
 
 
 class Full(Document):
@@ -219,9 +157,7 @@ class Resources(Document):
     """Training pods, one a node."""
     gpus_per_node: Annotated[int, Field(ge=0, le=16)] = 1
     """GPUs of each pod; one rank a GPU. 0 trains on CPU with one rank a pod."""
-    gpu_resource: Annotated[Word, StringConstraints(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = (
-        "nvidia.com/gpu"
-    )
+    gpu_resource: Annotated[Word, rules.RESOURCE_NAME] = "nvidia.com/gpu"
     """Name of the GPU resource."""
     cpu: Quantity | None = None
     """CPU cores of each pod. Default: from what prepare measured."""
@@ -234,9 +170,10 @@ class Resources(Document):
 class DeepSpeed(Document):
     """DeepSpeed settings."""
 
-    zero_stage: Annotated[int, Field(ge=2, le=2)] = 2
-    """ZeRO stage (Rajbhandari et al. 2019, arXiv:1910.02054): 2 shards optimizer states and
-    gradients over the ranks."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
+    """What ZeRO (Rajbhandari et al. 2019, arXiv:1910.02054) shards over the ranks: 0 nothing, 1 the
+    optimizer states, 2 also the gradients, 3 also the weights. 3 fits the largest models and is the
+    slowest: the ranks exchange the weights in every pass."""
 
 
 class Distribution(Document):
@@ -244,9 +181,11 @@ class Distribution(Document):
 
     strategy: Strategy = Strategy.AUTO
     """`DDP` keeps everything on every rank; `DeepSpeed` shards by ZeRO; `Auto` takes DDP on one
-    rank, DeepSpeed otherwise, and says why in `status.plan`."""
+    rank; on more, ZeRO-2, or ZeRO-3 when not even one row fits with ZeRO-2, and says why in
+    `status.plan`."""
     deepspeed: DeepSpeed | None = None
-    """DeepSpeed settings; with `strategy: DeepSpeed` or `Auto`."""
+    """DeepSpeed settings; with `strategy: DeepSpeed`, or with `Auto`, which then keeps to the stage
+    given here when it takes DeepSpeed."""
 
     _rules = model_validator(mode="after")(rules.check("spec.distribution"))
 
@@ -272,14 +211,12 @@ class Output(Document):
 class Storage(Document):
     """How the S3-compatible storage is reached."""
 
-    secret_name: Word | None = None
+    secret_name: ObjectName | None = None
     """Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if used,
     `AWS_SESSION_TOKEN`. Default: the site's; without one the pod's own identity."""
-    endpoint: (
-        Annotated[str, StringConstraints(pattern=r"^https?://[^ ]+$", max_length=1024)] | None
-    ) = None
+    endpoint: Annotated[str, StringConstraints(max_length=1024), rules.ENDPOINT] | None = None
     """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
-    ca_secret_name: Word | None = None
+    ca_secret_name: ObjectName | None = None
     """Secret whose key `ca.crt` holds the certificates (PEM) that the server's own certificate is
     checked against, for servers of a private authority. Default: the site's; without one the
     authorities that the image trusts."""
@@ -293,29 +230,41 @@ class Storage(Document):
 class Toleration(Document):
     """A taint that the training pods accept, as in a pod."""
 
-    key: Word | None = None
+    key: LabelKey | None = None
     """The taint's key; absent with `Exists` tolerates everything."""
     operator: TolerationOperator = TolerationOperator.EQUAL
     """`Exists` or `Equal`."""
-    value: Annotated[str, StringConstraints(max_length=63)] | None = None
+    value: LabelValue | None = None
     """The taint's value, with `Equal`."""
     effect: TaintEffect | None = None
     """The taint's effect; absent matches every effect."""
 
 
+def _without_null_values(value: Any) -> Any:
+    """A label that is null counts as left out, as the API server sees it."""
+    is_map = isinstance(value, dict)
+    return {k: v for k, v in value.items() if v is not None} if is_map else value
+
+
+NodeSelector = Annotated[
+    dict[str, LabelValue], Field(max_length=32), BeforeValidator(_without_null_values)
+]
+
+
 class Scheduling(Document):
     """Where the training pods may run."""
 
-    priority_class_name: Word | None = None
+    priority_class_name: ObjectName | None = None
     """PriorityClass of the training pods."""
-    node_selector: Annotated[dict[Word, Annotated[str, StringConstraints(max_length=63)]],
-                             Field(max_length=32)] | None = None  # fmt: skip
+    node_selector: NodeSelector | None = None
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
     """Taints that the training pods accept."""
-    service_account_name: Word | None = None
+    service_account_name: ObjectName | None = None
     """ServiceAccount of all pods of this job, for clouds that give identities to pods. Its token
     is not mounted unless named here."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.scheduling"))
 
 
 class Retries(Document):
@@ -330,7 +279,10 @@ class FineTuneJobSpec(Document):
     """What to train, on what, how, and where results go."""
 
     task: Task
-    """What the model learns to do."""
+    """What the model learns to do: name a text's class, or write an answer."""
+    objective: Objective | None = None
+    """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers. Other tasks
+    have none."""
     model: Model
     """The base model."""
     dataset: Dataset
@@ -359,13 +311,24 @@ class FineTuneJobSpec(Document):
     _rules = model_validator(mode="after")(rules.check("spec"))
 
 
+UNREAD = frozenset({"apiVersion", "kind", "status"})
+UNREAD_METADATA = frozenset({
+    "annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp",
+    "finalizers", "generateName", "generation", "labels", "managedFields", "ownerReferences",
+    "resourceVersion", "selfLink", "uid",
+})  # fmt: skip
+"""What Kubernetes knows in an object beside what the models read."""
+
+
 class ObjectMeta(Document):
     """The part of the metadata that rules speak about."""
 
-    name: Annotated[str, StringConstraints(max_length=253)]
+    name: str
     """Name of the job: at most 40 characters; pods' host names and the Service derive from it."""
     namespace: Word = "default"
     """Namespace."""
+
+    _rules = model_validator(mode="after")(rules.check(""))
 
 
 class FineTuneJob(Document):
@@ -376,13 +339,13 @@ class FineTuneJob(Document):
     spec: FineTuneJobSpec
     """What to train, on what, how, and where results go."""
 
-    _rules = model_validator(mode="after")(rules.check(""))
-
     @classmethod
     def from_manifest(cls, manifest: dict[str, object], *, strict: bool = True) -> Self:
         """Read a Kubernetes object. ``strict`` refuses unknown fields of the specification."""
-        metadata = manifest.get("metadata") or {}
-        assert isinstance(metadata, dict)
-        known = {k: metadata[k] for k in ("name", "namespace") if k in metadata}
-        document = {"metadata": known, "spec": manifest.get("spec") or {}}
-        return cls.model_validate(document, extra="forbid" if strict else "ignore")
+        metadata = manifest.get("metadata")
+        if isinstance(metadata, dict):
+            metadata = {k: v for k, v in metadata.items() if k not in UNREAD_METADATA}
+        rest = {k: v for k, v in manifest.items() if k not in UNREAD}
+        text = json.dumps(as_json({**rest, "metadata": metadata}))
+        extra: Literal["forbid", "ignore"] = "forbid" if strict else "ignore"
+        return cls.model_validate_json(text, strict=True, extra=extra, by_name=False)

@@ -14,7 +14,7 @@ LABEL_ROLE = f"{GROUP}/role"
 ANNOTATION_INPUTS_HASH = f"{GROUP}/inputs-hash"
 """On the prepare Job: what its result was made from."""
 ANNOTATION_LAUNCH_HASH = f"{GROUP}/launch-hash"
-"""On the train Job: everything a user can change that it was made from. Read to notice an edit
+"""On both Jobs: everything a user can change that it was made from. Read to notice an edit
 between a suspend and a resume too quick to be seen apart."""
 ANNOTATION_GENERATION = f"{GROUP}/generation"
 """On a Job: generation of the FineTuneJob that it was rendered from."""

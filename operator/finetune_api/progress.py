@@ -11,6 +11,7 @@ from pydantic import Field
 
 from finetune_api.base import Document
 from finetune_api.exits import ExitClass, Failure
+from finetune_api.job import Strategy
 
 T = TypeVar("T", bound=Document)
 
@@ -145,6 +146,8 @@ class DataSummary(Document):
     """Rows cut to maxLength."""
     tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens of the training rows."""
+    learnt_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Those of them that are learnt, the answers'; absent where rows have a class instead."""
     length_p50: Annotated[int, Field(ge=0)] = 0
     """Median length in tokens."""
     length_p95: Annotated[int, Field(ge=0)] = 0
@@ -152,7 +155,7 @@ class DataSummary(Document):
     length_max: Annotated[int, Field(ge=0)] = 0
     """Longest row in tokens."""
     labels: Annotated[int, Field(ge=0)] = 0
-    """Number of classes."""
+    """Number of classes; 0 where rows have none."""
     report: Annotated[str, Field(max_length=1200)] = ""
     """Where the full data report is."""
 
@@ -190,6 +193,11 @@ class Plan(Document):
         default_factory=list
     )
     """Why each choice was made."""
+
+    @property
+    def with_deepspeed(self) -> bool:
+        """Do the ranks run DeepSpeed? It has a stage 0, which shards nothing, as well."""
+        return self.strategy == Strategy.DEEPSPEED
 
 
 class Prepared(Document):

@@ -6,17 +6,84 @@ Transition rules compare an update with what was there before; only the API serv
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_MAX = 40
 
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_LABEL_NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LABEL_KEY = f"^({_DNS_NAME}/)?{_LABEL_NAME}$"
+LABEL_KEY_MAX = 253
+
+
+def cel_matches(subject: str, pattern: str) -> str:
+    """The CEL that looks whether a text matches."""
+    text = pattern.replace("\\", "\\\\")
+    return f"{subject}.matches('{text}')"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a text looks: one pattern and one message for the API server and for the models, which
+    would both quote the pattern otherwise."""
+
+    pattern: str
+    message: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        rule = {"rule": cel_matches("self", self.pattern), "message": self.message}
+        return {**handler(schema), "x-kubernetes-validations": [rule]}
+
+    def _check(self, text: str) -> str:
+        if re.fullmatch(self.pattern[1:-1], text) is None:
+            raise PydanticCustomError("shape", "{message}", {"message": self.message})
+        return text
+
+
+OBJECT = Shape("^(s3|file)://[^ ]+$", "must be s3://bucket/key or file:///path")
+FOLDER = Shape(
+    "^(s3|file)://[^ ]+/$", "must be a folder, s3://bucket/prefix/ or file:///path/, ending with /"
+)
+ENDPOINT = Shape("^https?://[^ ]+$", "must be an address, https://host or http://host:port")
+OBJECT_NAME = Shape(
+    f"^{_DNS_NAME}$",
+    "must be the name of an object: a-z, 0-9, '-' and '.', inside letters or digits",
+)
+LABEL_KEY_SHAPE = Shape(
+    LABEL_KEY, "must be the name of a label or taint: letters, digits, '-', '_' and '.', "
+    "after an optional domain and '/'",
+)  # fmt: skip
+LABEL_VALUE = Shape(
+    f"^({_LABEL_NAME})?$", "must be the value of a label: letters, digits, '-', '_' and '.'"
+)
+RESOURCE_NAME = Shape(
+    f"^{_DNS_NAME}/{_LABEL_NAME}$", "must be the name of a device, as nvidia.com/gpu"
+)
+SHAPES = (
+    OBJECT, FOLDER, ENDPOINT, OBJECT_NAME, LABEL_KEY_SHAPE, LABEL_VALUE, RESOURCE_NAME,
+)  # fmt: skip
+"""What Kubernetes and the trainer accept: what they would refuse is refused here, before prepare
+has run."""
+
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. ``scope`` is the path of the schema node whose value is ``self``."""
+    """One rule. ``scope`` is the path of the schema node whose value is ``self``; a rule of the
+    whole object is about its name, and ``holds`` is given the metadata alone."""
 
     scope: str
     cel: str
@@ -45,6 +112,16 @@ def _fraction(source: Any) -> float:
     return source.fraction or 0.0 if source is not None else 0.0
 
 
+def _are_label_keys(keys: Iterable[str]) -> bool:
+    return all(len(key) <= LABEL_KEY_MAX and re.fullmatch(LABEL_KEY[1:-1], key) for key in keys)
+
+
+def _tolerates(toleration: Any) -> bool:
+    if toleration.operator == "Exists":
+        return not toleration.value
+    return toleration.key is not None
+
+
 def _changes_only_while_suspended(field: str) -> TransitionRule:
     return TransitionRule(
         scope="spec",
@@ -55,9 +132,12 @@ def _changes_only_while_suspended(field: str) -> TransitionRule:
 
 
 def _immutable(field: str) -> TransitionRule:
+    same = f"self.{field} == oldSelf.{field}"
+    if field in OPTIONAL:
+        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
     return TransitionRule(
         scope="spec",
-        cel=f"self.{field} == oldSelf.{field}",
+        cel=same,
         message=f"{field} defines the run and cannot change: create a new job instead",
         holds=lambda old, new: getattr(old, field) == getattr(new, field),
     )
@@ -68,14 +148,14 @@ RULES: tuple[Rule, ...] = (
         scope="",
         cel=f"self.metadata.name.size() <= {NAME_MAX}",
         message=f"metadata.name must have at most {NAME_MAX} characters: pod names derive from it",
-        holds=lambda job: len(job.metadata.name) <= NAME_MAX,
+        holds=lambda metadata: len(metadata.name) <= NAME_MAX,
     ),
     Rule(
         scope="",
         cel=f"self.metadata.name.matches('{NAME_PATTERN}')",
         message="metadata.name must start with a letter and hold only a-z, 0-9 and '-', "
         "and not end with '-': host names derive from it",
-        holds=lambda job: re.fullmatch(NAME_PATTERN[1:-1], job.metadata.name) is not None,
+        holds=lambda metadata: re.fullmatch(NAME_PATTERN[1:-1], metadata.name) is not None,
     ),
     Rule(
         scope="spec",
@@ -91,6 +171,35 @@ RULES: tuple[Rule, ...] = (
         message="output.uri must not lie inside model.uri or a dataset uri: "
         "results would be read as input by the next run",
         holds=_output_outside_inputs,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextGeneration' || !has(self.objective)",
+        message="objective is for task TextGeneration only: remove it",
+        holds=lambda spec: spec.task == "TextGeneration" or spec.objective is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextGeneration' || !has(self.dataset.mask)",
+        message="dataset.mask is for task TextGeneration only: remove it",
+        holds=lambda spec: spec.task == "TextGeneration" or spec.dataset.mask is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextGeneration' || !has(self.model.chatTemplate)",
+        message="model.chatTemplate is for task TextGeneration only: remove it",
+        holds=lambda spec: spec.task == "TextGeneration" or spec.model.chat_template is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.dataset.layout == 'Auto' || "
+        "(self.dataset.layout == 'Labels') == (self.task == 'TextClassification')",
+        message="dataset.layout does not fit the task: TextClassification reads Labels, "
+        "TextGeneration reads PromptCompletion or Messages",
+        holds=lambda spec: (
+            spec.dataset.layout == "Auto"
+            or (spec.dataset.layout == "Labels") == (spec.task == "TextClassification")
+        ),
     ),
     Rule(
         scope="spec.method",
@@ -125,12 +234,29 @@ RULES: tuple[Rule, ...] = (
         message="deepspeed has no effect with strategy DDP: remove it or choose DeepSpeed",
         holds=lambda distribution: distribution.strategy != "DDP" or distribution.deepspeed is None,
     ),
+    Rule(
+        scope="spec.scheduling",
+        cel="!has(self.nodeSelector) || self.nodeSelector.all(key, "
+        f"key.size() <= {LABEL_KEY_MAX} && {cel_matches('key', LABEL_KEY)})",
+        message="nodeSelector must hold names of labels: letters, digits, '-', '_' and '.', "
+        "after an optional domain and '/'",
+        holds=lambda scheduling: _are_label_keys(scheduling.node_selector or ()),
+    ),
+    Rule(
+        scope="spec.scheduling",
+        cel="!has(self.tolerations) || self.tolerations.all(one, one.operator == 'Exists' "
+        "? !has(one.value) || one.value == '' : has(one.key))",
+        message="a toleration needs a key unless its operator is Exists, and no value if it is",
+        holds=lambda scheduling: all(_tolerates(one) for one in scheduling.tolerations or ()),
+    ),
 )
 
 IMMUTABLE = (
-    "task", "model", "dataset", "method", "training", "distribution", "checkpointing",
+    "task", "objective", "model", "dataset", "method", "training", "distribution", "checkpointing",
     "output", "storage",
 )  # fmt: skip
+OPTIONAL = frozenset({"objective"})
+"""Fields of them that an object may lack: all others are required or have a default."""
 MUTABLE_WHILE_SUSPENDED = ("resources", "scheduling", "retries")
 
 TRANSITION_RULES: tuple[TransitionRule, ...] = (

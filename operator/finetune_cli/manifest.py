@@ -4,6 +4,8 @@ YAML 1.2 is read, as kubectl does: `2e-4` is a number.
 """
 
 import difflib
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from finetune_api.base import API_VERSION, KIND
-from finetune_api.job import FineTuneJob
+from finetune_api.job import FineTuneJob, ObjectMeta
 from finetune_cli.usage import UsageError
+
+SUBJECT = re.compile(r"^(Input|String|List|Dictionary|Object) should ")
+"""How a message begins that is told behind the path of its field."""
 
 
 def read_job(path: Path) -> FineTuneJob:
@@ -24,8 +29,10 @@ def read_job(path: Path) -> FineTuneJob:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: cannot be read: it is not UTF-8 text") from error
     try:
         manifest = YAML().load(text)
     except MarkedYAMLError as error:
@@ -52,13 +59,13 @@ def read_job(path: Path) -> FineTuneJob:
 def _sentence(path: Path, manifest: Any, problem: Any) -> str:
     location = problem["loc"]
     where = ".".join(str(part) for part in location) or "job"
-    text = problem["msg"].removeprefix("Value error, ")
+    text = SUBJECT.sub("must ", problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "extra_forbidden":
         text = "unknown field" + _suggestion(location)
     elif problem["type"] == "missing":
         text = "required"
     elif isinstance(problem["input"], str | int | float):
-        text = f"{text}, got {problem['input']}"
+        text = f"{text}, got {json.dumps(problem['input'], ensure_ascii=False)}"
     return f"{path}:{_line(manifest, location)}  {where}   {text}"
 
 
@@ -83,6 +90,8 @@ def _suggestion(location: tuple[str | int, ...]) -> str:
         if model is None:
             return ""
     names = [field.alias or name for name, field in model.model_fields.items()]
+    if model is ObjectMeta:
+        names += ["labels", "annotations"]
     near = difflib.get_close_matches(str(location[-1]), names, n=1)
     return f', did you mean "{near[0]}"?' if near else f"; known: {', '.join(sorted(names))}"
 

@@ -5,27 +5,31 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from pydantic.alias_generators import to_camel
 
 from finetune_api.job import Storage
-from finetune_operator import handlers, logs
-from finetune_operator.apply import Applier
-from finetune_operator.cache import Cache
-from finetune_operator.events import Recorder
+from finetune_operator import logs
 from finetune_operator.health import Health
 from finetune_operator.kube import FINETUNEJOBS, ApiError, Kube
+from finetune_operator.lease import Alone, Elector, Leadership, LeaseLostError
 from finetune_operator.metrics import Metrics
-from finetune_operator.observe import Observer
-from finetune_operator.progress_pull import Puller
-from finetune_operator.reconcile import Reconciler
+from finetune_operator.serving import Serving
 from finetune_operator.settings import Settings
-from finetune_operator.workqueue import WorkQueue
+from finetune_operator.workqueue import Key
 
 log = logging.getLogger("finetune.main")
+
+EXIT_LEASE_LOST = 3
+"""Not an error of this process: it starts again and stands by."""
+
+DURATIONS = ("progress_interval", "status_interval", "sweep_interval", "patience", "stall_seconds")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +64,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="where /metrics, /healthz and /readyz are served (default %(default)s)",
     )
-    for name in ("progress_interval", "status_interval", "patience", "stall_seconds"):
+    add(
+        "--lease",
+        type=_lease,
+        default=default.lease,
+        metavar="NAMESPACE/NAME",
+        help="the Lease that lets one of several operators work; without it this one is alone",
+    )
+    for name in DURATIONS:
         add(
             f"--{name.replace('_', '-')}",
             type=float,
@@ -96,57 +107,75 @@ def settings_from(flags: argparse.Namespace) -> Settings:
         http_host=host.strip("[]") or Settings.http_host,
         http_port=int(port),
         workers=flags.workers,
-        progress_interval=flags.progress_interval,
-        status_interval=flags.status_interval,
-        patience=flags.patience,
-        stall_seconds=flags.stall_seconds,
+        lease=flags.lease,
+        **{name: getattr(flags, name) for name in DURATIONS},
     )
 
 
-async def run(settings: Settings, kubeconfig: Path | None) -> None:
-    """Connect the parts, watch until told to stop, take everything down again."""
-    metrics, queue, cache, ready = Metrics(), WorkQueue(), Cache(), asyncio.Event()
+def _lease(text: str) -> Key | None:
+    """Where the Lease is; nothing for an empty word, so that a chart may always name the flag."""
+    namespace, slash, name = text.partition("/")
+    if not text:
+        return None
+    if not (namespace and slash and name) or "/" in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAMESPACE/NAME")
+    return Key(namespace, name)
+
+
+async def run(settings: Settings, kubeconfig: Path | None) -> int:
+    """Connect, stand by until this process leads, serve until told to stop; the exit code."""
+    _leave_on_signals()
+    host, metrics = socket.gethostname(), Metrics()
     kube = await Kube.connect(kubeconfig, metrics)
-    puller = Puller(settings.progress_interval, metrics, queue.add)
-    reconciler = Reconciler(
-        settings=settings,
-        queue=queue,
-        cache=cache,
-        observer=Observer(cache, kube, settings),
-        applier=Applier(kube, cache, metrics, settings),
-        recorder=Recorder(kube, socket.gethostname()),
-        puller=puller,
-        metrics=metrics,
-    )
-    workers = [asyncio.create_task(reconciler.work()) for _ in range(settings.workers)]
-    is_stopping = False
-
-    async def stop() -> None:
-        nonlocal is_stopping
-        is_stopping = True
-        queue.close()
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-        await puller.close()
-
-    health = Health(
-        metrics,
-        queue,
-        is_ready=ready.is_set,
-        working=lambda: is_stopping or not any(worker.done() for worker in workers),
-    )
+    leadership: Leadership = Alone(metrics)
+    if settings.lease is not None:
+        leadership = Elector(kube, settings.lease, f"{host}_{token_hex(4)}", metrics)
+    serving = Serving(settings, kube, metrics, leadership, host)
+    health = Health(metrics, serving)
     try:
         port = await health.start(settings.http_host, settings.http_port)
         log.info("started", extra={"port": port, "namespaces": ",".join(settings.namespaces)})
         await _wait_for_crd(kube)
-        registry = handlers.registry(cache, queue, metrics, on_cleanup=stop)
-        await handlers.watch(settings, registry, ready=ready)
+        health.is_standby = True
+        await leadership.acquire()
+        health.is_standby = False
+        await _serve_while_leading(serving, leadership)
+    except asyncio.CancelledError:
+        log.info("told to stop before it led")
+    except LeaseLostError as lost:
+        log.error("stops, because another operator may lead now", extra={"why": str(lost)})
+        return EXIT_LEASE_LOST
     finally:
-        await stop()
+        await serving.stop()
+        await leadership.release()
         await health.close()
         await kube.close()
         log.info("stopped")
+    return 0
+
+
+def _leave_on_signals() -> None:
+    """A process that waits leaves when it is told to, also as a container's first one, which no
+    signal ends by default. While it serves, kopf's own handlers do that."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+async def _serve_while_leading(serving: Serving, leadership: Leadership) -> None:
+    holding = asyncio.create_task(leadership.hold())
+    holding.add_done_callback(lambda _: serving.halt())
+    running = asyncio.create_task(serving.run())
+    try:
+        await asyncio.wait({holding, running}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (running, holding):
+            task.cancel()
+        results = await asyncio.gather(running, holding, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
 async def _wait_for_crd(kube: Kube) -> None:
@@ -166,9 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     flags = parser().parse_args(arguments)
     logs.configure(flags.log_level)
-    if flags.kubeconfig is not None:
-        os.environ["KUBECONFIG"] = str(flags.kubeconfig)
-    asyncio.run(run(settings_from(flags), flags.kubeconfig))
+    sys.exit(asyncio.run(run(settings_from(flags), flags.kubeconfig)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ else's otherwise. Nothing is deleted on the word of the cache alone.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from secrets import token_hex
 from typing import Any
 
@@ -38,9 +38,17 @@ class StaleError(Exception):
 
 
 class Applier:
-    """The only writer."""
+    """The only writer. ``leads`` tells whether this process may still destroy anything."""
 
-    def __init__(self, kube: Kube, cache: Cache, metrics: Metrics, settings: Settings) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        metrics: Metrics,
+        settings: Settings,
+        leads: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._leads = leads
         self._kube = kube
         self._cache = cache
         self._metrics = metrics
@@ -111,6 +119,8 @@ class Applier:
             raise StaleError(f"{action.name} is another one now")
         if seen.is_finished and not action.even_finished:
             raise StaleError(f"{action.name} has ended meanwhile")
+        if not await self._leads():
+            raise StaleError("this process does not lead any more")
         answer = await self._kube.delete(JOBS, key.namespace, action.name, uid=action.uid)
         if answer.get("kind") == "Job":
             self._cache.put(JOBS, answer, owner=key)

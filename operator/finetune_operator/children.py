@@ -60,9 +60,9 @@ def pod_view(manifest: Manifest) -> PodView:
     ended = (trainer.get("state") or {}).get("terminated") or {}
     waiting = (trainer.get("state") or {}).get("waiting") or {}
     conditions = _conditions(manifest)
-    scheduled: dict[str, Any] = next(
-        (c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {}
-    )
+    scheduled = _condition(manifest, "PodScheduled")
+    ready = _condition(manifest, "Ready")
+    disruption = conditions.get("DisruptionTarget", {}).get("reason")
     is_unschedulable = scheduled.get("status") == "False"
     return PodView(
         name=metadata["name"],
@@ -74,8 +74,10 @@ def pod_view(manifest: Manifest) -> PodView:
         image=next((c.get("image") or "" for c in spec.get("containers") or []), ""),
         is_started=bool({"running", "terminated"} & set(trainer.get("state") or {})),
         is_ready="Ready" in conditions,
+        unready_since=seconds(ready.get("lastTransitionTime")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
         is_disrupted="DisruptionTarget" in conditions,
+        is_given_up=disruption == "DeletionByTaintManager",
         exit_code=ended.get("exitCode"),
         exit_reason=ended.get("reason") or "",
         termination_message=ended.get("message") or "",
@@ -84,6 +86,7 @@ def pod_view(manifest: Manifest) -> PodView:
         pod_message=status.get("message") or status.get("reason") or "",
         waiting_reason=waiting.get("reason") or "",
         waiting_message=waiting.get("message") or "",
+        asks=_asks(spec),
         unschedulable=(scheduled.get("message") or "") if is_unschedulable else "",
     )
 
@@ -107,6 +110,18 @@ def seconds(text: str | None) -> float | None:
 def controller(manifest: Manifest) -> dict[str, Any]:
     owners = manifest["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def _asks(spec: dict[str, Any]) -> str:
+    containers = spec.get("containers") or [{}]
+    requests = ((containers[0].get("resources") or {}).get("requests") or {}).items()
+    devices_first = sorted(requests, key=lambda item: (item[0] in ("cpu", "memory"), item[0]))
+    return ", ".join(f"{amount} {resource}" for resource, amount in devices_first)
+
+
+def _condition(manifest: Manifest, kind: str) -> dict[str, Any]:
+    conditions = (manifest.get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c.get("type") == kind), {})
 
 
 def _conditions(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -6,24 +6,22 @@ every kind has been listed, so no pass acts on half a picture.
 """
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import kopf
 
-from finetune_api.names import LABEL_JOB
-from finetune_operator.cache import Cache
-from finetune_operator.kube import FINETUNEJOBS, JOBS, PODS, SERVICES, Resource
+from finetune_operator.cache import CACHED, Cache
+from finetune_operator.kube import Credentials, Resource
 from finetune_operator.metrics import Metrics
 from finetune_operator.settings import Settings
 from finetune_operator.workqueue import Key, WorkQueue
 
 log = logging.getLogger("finetune.handlers")
-
-WATCHED = (FINETUNEJOBS, JOBS, PODS, SERVICES)
 
 
 class Backoffs(Iterable[float]):
@@ -81,8 +79,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70
     settings.watching.reconnect_backoff = 1
     settings.watching.chunk_size = 500
-    for child in (JOBS, PODS, SERVICES):
-        settings.watching.label_selectors[_selector(child)] = LABEL_JOB
+    for resource, labels in CACHED.items():
+        if labels:
+            settings.watching.label_selectors[_selector(resource)] = labels
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()
@@ -94,23 +93,23 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    cache: Cache, queue: WorkQueue, metrics: Metrics, *, on_cleanup: Callable[[], Any]
+    cache: Cache,
+    queue: WorkQueue,
+    metrics: Metrics,
+    *,
+    credentials: Callable[[], Awaitable[Credentials]],
+    on_cleanup: Callable[[], Any],
 ) -> kopf.OperatorRegistry:
     """The handlers: index and event of each watched kind, login, clean-up."""
     handlers = kopf.OperatorRegistry()
-    kopf.on.login(registry=handlers)(login)
+    kopf.on.login(registry=handlers)(_login(credentials))
     kopf.on.cleanup(registry=handlers)(_cleanup(on_cleanup))
-    for resource in WATCHED:
+    for resource in CACHED:
         arguments = _selector(resource)
         indexed, seen = _feed(resource, cache, queue, metrics)
         kopf.index(*arguments, registry=handlers, id=f"cache-{resource.plural}")(indexed)
         kopf.on.event(*arguments, registry=handlers, id=f"event-{resource.plural}")(seen)
     return handlers
-
-
-def login(**kwargs: Any) -> Any:
-    """A kubeconfig if there is one, else the pod's service account."""
-    return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
 
 
 async def watch(
@@ -149,6 +148,13 @@ def _feed(
             queue.add(key)
 
     return indexed, seen
+
+
+def _login(credentials: Callable[[], Awaitable[Credentials]]) -> Callable[..., Any]:
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**dataclasses.asdict(await credentials()))
+
+    return login
 
 
 def _cleanup(on_cleanup: Callable[[], Any]) -> Callable[..., Any]:

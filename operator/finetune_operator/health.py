@@ -1,39 +1,49 @@
 """The operator's own HTTP server: /metrics, /healthz, /readyz.
 
 Alive means that the loop turns and the workers work. An API server that is down makes an operator
-neither dead nor unready: restarting it would only lose what it knows.
+neither dead nor unready: restarting it would only lose what it knows. A standby is ready too: a
+rollout must not wait for two leaders.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from finetune_operator.metrics import Metrics
-from finetune_operator.workqueue import WorkQueue
 
 TICK = 1.0
 MAX_LAG = 20.0
 MAX_QUEUE_AGE = 120.0
 
 
+class Served(Protocol):
+    """What acts, once this process leads."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all kinds have been listed, so that jobs are worked on."""
+
+    def oldest_age(self) -> float:
+        """How long the longest waiting job has waited for a worker."""
+
+    def problem(self) -> str:
+        """Why the process should be restarted; empty when it should not."""
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+
+
 class Health:
     """What probes and Prometheus ask for."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        queue: WorkQueue,
-        *,
-        is_ready: Callable[[], bool],
-        working: Callable[[], bool],
-    ) -> None:
+    def __init__(self, metrics: Metrics, serving: Served) -> None:
         self._metrics = metrics
-        self._queue = queue
-        self._is_ready = is_ready
-        self._working = working
+        self._serving = serving
+        self.is_standby = False
+        """Whether another process leads and this one is ready to follow."""
         self._lag = 0.0
         self._runner: web.AppRunner | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -61,11 +71,9 @@ class Health:
 
     def problem(self) -> str:
         """Why this process should be restarted; empty when it should not."""
-        if not self._working():
-            return "a worker has ended"
         if self._lag > MAX_LAG:
             return f"the event loop was {self._lag:.0f} s late"
-        return ""
+        return self._serving.problem()
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -76,8 +84,7 @@ class Health:
             self._metrics.loop_lag.set(max(0.0, self._lag))
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
-        self._metrics.queue_depth.set(self._queue.depth())
-        self._metrics.queue_age.set(self._queue.oldest_age())
+        self._serving.measure()
         body = generate_latest(self._metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -86,9 +93,11 @@ class Health:
         return web.Response(status=500 if problem else 200, text=problem or "ok")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        if not self._is_ready():
+        if self.is_standby:
+            return web.Response(text="standby")
+        if not self._serving.is_listed:
             return web.Response(status=503, text="still listing objects")
-        age = self._queue.oldest_age()
+        age = self._serving.oldest_age()
         if age > MAX_QUEUE_AGE:
             return web.Response(status=503, text=f"a job has waited {age:.0f} s for a worker")
         return web.Response(text="ok")

@@ -44,6 +44,10 @@ JOBS = Resource("batch", "v1", "jobs", "Job")
 PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 EVENTS = Resource("", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PAGE = 500
 
 
 class ApiError(Exception):
@@ -72,35 +76,85 @@ class ApiError(Exception):
         return self.status == 409 and not self.already_exists
 
     @property
+    def is_of_dying_namespace(self) -> bool:
+        """Nothing can be created because the whole namespace is being deleted."""
+        return self.status == 403 and "because it is being terminated" in self.message
+
+    @property
+    def is_expired(self) -> bool:
+        """The snapshot that a list was read from is no longer kept."""
+        return self.status == 410
+
+    @property
     def is_refusal(self) -> bool:
         """The server understood and said no: quota, policy, admission, rights, invalid fields."""
         return self.status in (400, 403, 422)
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """Where the API server is and how to prove who asks."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    proxy_url: str | None
+    insecure: bool
+
+
+async def _configuration(kubeconfig: Path | None) -> client.Configuration:
+    configuration = client.Configuration()
+    if kubeconfig is not None:
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            str(kubeconfig), client_configuration=configuration
+        )
+    else:
+        config.load_incluster_config(  # type: ignore[no-untyped-call]
+            client_configuration=configuration
+        )
+    return configuration
+
+
 class Kube:
     """The API server, seen by one operator process."""
 
-    def __init__(self, api: client.ApiClient, metrics: Metrics, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        metrics: Metrics,
+        *,
+        kubeconfig: Path | None = None,
+        timeout: float = 30.0,
+    ) -> None:
         self._api = api
+        self._kubeconfig = kubeconfig
         self._metrics = metrics
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=5)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None, metrics: Metrics) -> "Kube":
         """Use a kubeconfig, or else the service account that the pod was given."""
-        configuration = client.Configuration()
-        if kubeconfig is not None:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                str(kubeconfig), client_configuration=configuration
-            )
-        else:
-            config.load_incluster_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
-            )
+        configuration = await _configuration(kubeconfig)
         configuration.connection_pool_maxsize = 32
         api = client.ApiClient(configuration)
         api.user_agent = "finetune-operator"
-        return cls(api, metrics)
+        return cls(api, metrics, kubeconfig=kubeconfig)
+
+    async def credentials(self) -> Credentials:
+        """What another client connects with. Read anew each time: tokens are replaced while we
+        run."""
+        configuration = await _configuration(self._kubeconfig)
+        return Credentials(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            token=configuration.api_key.get("BearerToken", "").partition(" ")[2].strip() or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            proxy_url=configuration.proxy,
+            insecure=not configuration.verify_ssl,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -130,10 +184,44 @@ class Kube:
         )  # fmt: skip
         return list(answer.get("items", []))
 
+    async def metadata_page(
+        self, resource: Resource, namespace: str, selector: str, continuation: str
+    ) -> dict[str, Any]:
+        """A page of objects without spec and status, in a namespace or, without one, in all.
+
+        All pages of one list show the same moment: the resourceVersion of the list.
+        """
+        query = {"limit": str(PAGE), "labelSelector": selector, "continue": continuation}
+        return await self._call(
+            "GET", resource, _path(resource, namespace), verb="list", accept=METADATA_ONLY,
+            query={name: value for name, value in query.items() if value},
+        )  # fmt: skip
+
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create the object in its own namespace."""
         path = _path(resource, body["metadata"]["namespace"])
         return await self._call("POST", resource, path, verb="create", body=body)
+
+    async def is_dying(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted. Without the right to read it, only the attempt to
+        create something tells; a dry run leaves nothing behind."""
+        metadata = {"name": "probe", "namespace": namespace}
+        body = {"apiVersion": "v1", "kind": "Event", "metadata": metadata}
+        body["involvedObject"] = {"kind": "Namespace", "name": namespace, "namespace": namespace}
+        try:
+            await self._call(
+                "POST", EVENTS, _path(EVENTS, namespace), verb="create", body=body,
+                query={"dryRun": "All"},
+            )  # fmt: skip
+        except ApiError as error:
+            return error.is_of_dying_namespace
+        return False
+
+    async def replace(self, resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the whole object, only if it still has the body's resourceVersion."""
+        metadata = body["metadata"]
+        path = _path(resource, metadata["namespace"], metadata["name"])
+        return await self._call("PUT", resource, path, verb="update", body=body)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str
@@ -164,8 +252,9 @@ class Kube:
         verb: str,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        accept: str = "application/json",
     ) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": accept, "Content-Type": "application/json"}
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         started = perf_counter()
@@ -188,7 +277,8 @@ class Kube:
 
 
 def _path(resource: Resource, namespace: str, name: str = "") -> str:
-    path = f"{resource.root}/namespaces/{quote(namespace)}/{resource.plural}"
+    place = f"/namespaces/{quote(namespace)}" if namespace else ""
+    path = f"{resource.root}{place}/{resource.plural}"
     return f"{path}/{quote(name)}" if name else path
 
 

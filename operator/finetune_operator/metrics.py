@@ -94,6 +94,22 @@ class Metrics:
             "finetune_operator_progress_pulls_total", "Looks at a run's progress, by result.",
             ["result"], registry=self.registry,
         )  # fmt: skip
+        self._sweeps = Counter(
+            "finetune_operator_sweeps_total", "Comparisons of the cache with the API server.",
+            ["result"], registry=self.registry,
+        )  # fmt: skip
+        self._differences = Counter(
+            "finetune_operator_sweep_differences_total", "What watches had missed; 0 in health.",
+            ["resource", "kind"], registry=self.registry,
+        )  # fmt: skip
+        self.sweep_age = Gauge(
+            "finetune_operator_sweep_age_seconds", "Time since the last complete comparison.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.leader = Gauge(
+            "finetune_operator_leader", "1 if this process leads, 0 if it stands by.",
+            registry=self.registry,
+        )  # fmt: skip
         self.queue_depth = Gauge(
             "finetune_operator_queue_depth", "Jobs that wait for a worker.", registry=self.registry
         )
@@ -123,6 +139,19 @@ class Metrics:
     def watch_event(self, resource: str, kind: str) -> None:
         """Count an object that a watch delivered."""
         self._watch_events.labels(resource, kind).inc()
+
+    def expect_sweeps(self, resource: str, kinds: Iterable[str]) -> None:
+        """Show differences of these kinds as 0 until there is one."""
+        for kind in kinds:
+            self._differences.labels(resource, kind)
+
+    def sweep_ended(self, result: str) -> None:
+        """Count a sweep: `ok` or `error`."""
+        self._sweeps.labels(result).inc()
+
+    def sweep_difference(self, resource: str, kind: str) -> None:
+        """Count something that a watch had missed."""
+        self._differences.labels(resource, kind).inc()
 
     def progress_pulled(self, result: str) -> None:
         """Count a look at a run's progress: `ok`, `unreachable` or `unreadable`."""

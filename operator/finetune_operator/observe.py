@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from finetune_api import names
 from finetune_api.progress import ProgressReport
 from finetune_operator.cache import Cache, Manifest
-from finetune_operator.children import child_job, child_name, is_controlled_by, pod_view, stranger
+from finetune_operator.children import (
+    child_job,
+    child_name,
+    is_controlled_by,
+    pod_view,
+    seconds,
+    stranger,
+)
 from finetune_operator.kube import EVENTS, JOBS, PODS, SERVICES, ApiError, Kube, Resource
 from finetune_operator.plan.blocked import needs_events
 from finetune_operator.plan.snapshot import (
@@ -57,6 +64,7 @@ class Observer:
         return Observed(
             generation=int(manifest["metadata"].get("generation") or 0),
             is_deleting="deletionTimestamp" in manifest["metadata"],
+            namespace_is_dying=await self._namespace_is_dying(key, pods["train"]),
             prepare=jobs["prepare"],
             train=jobs["train"],
             has_service=service is not None and is_controlled_by(service, uid),
@@ -119,6 +127,12 @@ class Observer:
         else:
             known[child] = stranger(resource, live, key, now)
 
+    async def _namespace_is_dying(self, key: Key, pods: tuple[PodView, ...]) -> bool:
+        """Asked when all pods of a gang are over and being deleted: they wait for replacements,
+        which a namespace that is being deleted does not admit."""
+        is_suspicious = pods and all(pod.is_deleting and pod.has_ended for pod in pods)
+        return bool(is_suspicious) and await self._kube.is_dying(key.namespace)
+
     def _pods(self, key: Key, child: ChildJob | None) -> tuple[PodView, ...]:
         """Pods whose controller is exactly this Job: a label alone is anybody's claim."""
         if child is None:
@@ -149,10 +163,13 @@ class Observer:
 
 
 def _newest_first(events: Iterable[Manifest]) -> list[Warning]:
-    def when(event: Manifest) -> str:
-        return event.get("lastTimestamp") or event.get("eventTime") or ""
-
-    return [
-        Warning(event["involvedObject"]["name"], event.get("reason", ""), event.get("message", ""))
-        for event in sorted(events, key=when, reverse=True)
+    warnings = [
+        Warning(
+            event["involvedObject"]["name"],
+            event.get("reason", ""),
+            event.get("message", ""),
+            seconds(event.get("lastTimestamp") or event.get("eventTime")) or 0.0,
+        )
+        for event in events
     ]
+    return sorted(warnings, key=lambda warning: warning.at, reverse=True)

@@ -28,6 +28,9 @@ from finetune_operator.workqueue import Key, WorkQueue
 
 log = logging.getLogger("finetune.reconcile")
 
+HELD_BACK = 45.0
+"""Longest pause between two tries of a creation that is refused, in seconds and before jitter."""
+
 
 class Reconciler:
     """The workers and what a pass needs."""
@@ -130,9 +133,10 @@ class Reconciler:
                 self._metrics.pass_ended(result, perf_counter() - started)
 
     def _next_look(self, key: Key, wake: float | None, is_held: bool) -> float | None:
-        """A creation that was held back is tried again with the key's back-off."""
+        """A creation that was held back is tried again with the key's back-off, but often enough
+        for a person who mends the reason to see it: no watch tells of a quota or a policy."""
         if is_held:
-            self._queue.add_failed(key)
+            self._queue.add_failed(key, at_most=HELD_BACK)
         else:
             self._queue.forget(key)
         return wake

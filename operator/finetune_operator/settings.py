@@ -6,6 +6,7 @@ A duration is in seconds. Everything that is decided per job lives in the job in
 from dataclasses import dataclass, field
 
 from finetune_api.job import Storage
+from finetune_operator.workqueue import Key
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Settings:
     http_port: int = 8080
     """Port of that server. 0 takes a free one."""
 
+    lease: Key | None = None
+    """The Lease that operators of the same jobs share. None: this one is alone."""
+
     workers: int = 12
     """Jobs that are reconciled at the same time. More did not help: the API server is the limit."""
 
@@ -42,6 +46,10 @@ class Settings:
     status_interval: float = 30.0
     """Least time between two status writes that only refresh numbers. A change of state is written
     at once."""
+
+    sweep_interval: float = 300.0
+    """Time between two comparisons of what the watches have shown with what is there. It bounds how
+    long a missed deletion stays unseen."""
 
     patience: float = 10.0
     """How long pods may be missing, pending or not ready before the status says why. Shorter shows

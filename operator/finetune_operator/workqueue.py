@@ -71,11 +71,13 @@ class WorkQueue:
             pending[1].cancel()
         self._timers[key] = (when, loop.call_at(when, self._fire, key, priority))
 
-    def add_failed(self, key: Key, *, at_least: float = 0.0) -> float:
+    def add_failed(
+        self, key: Key, *, at_least: float = 0.0, at_most: float = float("inf")
+    ) -> float:
         """Have the key looked at again after its back-off, which doubles with every failure."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(self._cap, self._base * 2.0 ** min(failures, 32))
+        delay = min(self._cap, at_most, self._base * 2.0 ** min(failures, 32))
         delay = max(at_least, delay * (0.75 + 0.5 * self._jitter()))
         self.add_after(key, delay)
         return delay

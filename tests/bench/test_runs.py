@@ -93,17 +93,17 @@ def quietly(question: Any) -> Any:
 
 def test_writes_of_a_job_and_the_quiet_operator(site: Site) -> None:
     name = "bench-writes"
-    before = len(site.cluster.audited(user=ACCOUNT))
+    before = len(site.cluster.audited(user=ACCOUNT, namespace="default"))
     site.apply(site.job(name, training={"maxSteps": 10}))
     site.wait_finished(name)
-    writes = site.cluster.audited(user=ACCOUNT)[before:]
+    writes = site.cluster.audited(user=ACCOUNT, namespace="default")[before:]
     kinds: dict[str, int] = {}
     for write in writes:
         kind = f"{write['verb']} {write['resource']}"
         kinds[kind] = kinds.get(kind, 0) + 1
     print(f"\nAPI writes of one job, creation to end: {json.dumps(kinds, sort_keys=True)}")
     time.sleep(QUIET_SECONDS)
-    assert len(site.cluster.audited(user=ACCOUNT)) == before + len(writes)
+    assert len(site.cluster.audited(user=ACCOUNT, namespace="default")) == before + len(writes)
     text = urllib.request.urlopen(f"{site.operator}/metrics", timeout=5).read().decode()
     resident = float(re.search(r"^process_resident_memory_bytes (\S+)", text, re.M)[1])
     pid = json.loads((site.cluster.root / "state.json").read_text())["processes"][OPERATOR]["pid"]

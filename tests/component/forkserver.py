@@ -23,10 +23,13 @@ IMPORTS = (
     "torch", "transformers", "transformers.trainer", "peft", "accelerate", "deepspeed",
     "deepspeed.ops", "datasets", "sklearn.linear_model", "sklearn.metrics", "scipy.stats",
     "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
-    "deepspeed.runtime.zero.stage_1_and_2", "deepspeed.runtime.engine",
-    "finetune_trainer.rank", "finetune_trainer.stages", "finetune_trainer.train",
+    "deepspeed.runtime.zero.stage_1_and_2", "deepspeed.runtime.zero.stage3",
+    "deepspeed.runtime.engine",
+    "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer",
+    "finetune_trainer.rank", "finetune_trainer.train", "finetune_trainer.objectives.sft",
     "finetune_trainer.prepare", "finetune_trainer.data.sources", "finetune_trainer.data.build",
-    "finetune_trainer.tasks.registry", "finetune_trainer.model.adapter",
+    "finetune_trainer.tasks.text_classification", "finetune_trainer.tasks.text_generation",
+    "finetune_trainer.model.adapter",
 )  # fmt: skip
 CLEAN = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1",
          "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localcluster import s3
-from localcluster.build import build_all
+from localcluster.build import CLUSTER_PROGRAMS, build
 from localcluster.processes import free_ports, start, stop, wait_until
 
 _numbers = itertools.count(1)
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 @contextmanager
 def s3_server(folder: Path) -> Iterator[s3.S3]:
     """Start it over a folder; ended by its own record."""
-    build_all()
+    build(*CLUSTER_PROGRAMS)
     port = free_ports(1)[0]
     server = s3.S3(f"http://127.0.0.1:{port}")
     record = start(s3.command(folder, port), log=folder / "s3.log")

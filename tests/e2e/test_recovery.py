@@ -98,6 +98,51 @@ def test_a_killed_pod_is_replaced_and_the_survivor_stays_in_place(
     assert adapter_hash(site, name, tmp_path) == uninterrupted
 
 
+def test_a_killed_index_0_is_replaced_and_its_peer_stays_in_place(
+    site: Site, uninterrupted: str, tmp_path: Path
+) -> None:
+    name = "leader-killed"
+    site.apply(site.short_job(name))
+    wait_progress(site, name, between_checkpoints)
+    pods = site.pods(name)
+    reached = site.progress(pods[0])["step"]
+    survivor = processes(site, pods[1])
+    (supervisor,) = survivor["supervise"]
+    inode = model_file(supervisor).stat().st_ino
+    lost = processes(site, pods[0])
+    for process in [*lost["supervise"], *lost["rank"]]:
+        process.send_signal(signal.SIGKILL)
+
+    wait_for(lambda: not processes(site, pods[1])["rank"], what="ranks stop", seconds=60)
+    wait_for(
+        lambda: (new := site.pods(name).get(0)) and new["metadata"]["uid"] != _uid(pods[0]),
+        what="a new index 0", seconds=120, interval=0.5,
+    )  # fmt: skip
+    wait_for(lambda: processes(site, pods[1])["rank"], what="new ranks", seconds=120)
+    after = processes(site, pods[1])
+    assert _uid(site.pods(name)[1]) == _uid(pods[1])
+    assert [p.pid for p in after["supervise"]] == [supervisor.pid]
+    assert model_file(supervisor).stat().st_ino == inode
+    assert {p.pid for p in after["rank"]}.isdisjoint(p.pid for p in survivor["rank"])
+
+    attempts = site.wait_finished(name)["attempts"]
+    assert [a["reason"] for a in attempts] == ["PodLost", "Completed"]
+    assert attempts[0]["message"] == "index 0 was lost"
+    assert attempts[0]["pod"] == pods[0]["metadata"]["name"]
+    assert attempts[0]["toStep"] >= reached > attempts[1]["fromStep"] >= EVERY
+    ended = site.read_json(name, "attempts/0001.end.json")
+    assert ended["seconds"] > 1  # its peer told how long it had run
+    accounting = site.read_json(name, "report/report.json")["accounting"]
+    assert accounting["gpuSeconds"] > ended["seconds"]
+    assert 0 < accounting["wastedGpuSeconds"] < accounting["gpuSeconds"]
+    assert adapter_hash(site, name, tmp_path) == uninterrupted
+
+
+def _uid(pod: dict[str, Any]) -> str:
+    uid: str = pod["metadata"]["uid"]
+    return uid
+
+
 def test_a_killed_rank_costs_no_pod_and_a_suspended_run_goes_on_from_its_checkpoint(
     site: Site, uninterrupted: str, tmp_path: Path
 ) -> None:

@@ -142,6 +142,19 @@ def without_inductor() -> None:
         torch.compile = compiler
 
 
+def keep_gradient_norm() -> None:
+    """Have DeepSpeed keep the norm that it clips by at stage 0, as it does at every other stage."""
+    from deepspeed.runtime.engine import DeepSpeedEngine
+    from deepspeed.runtime.utils import clip_grad_norm_
+
+    def clip(engine: Any) -> None:
+        engine._global_grad_norm = clip_grad_norm_(
+            engine.module.parameters(), max_norm=engine.gradient_clipping(), mpu=engine.mpu
+        )
+
+    DeepSpeedEngine.clip_fp32_gradients = clip
+
+
 def _uncompiled(function: Any = None, **_: Any) -> Any:
     return function if function is not None else _uncompiled
 
@@ -152,6 +165,7 @@ def _init_deepspeed(backend: str) -> None:
     import deepspeed
 
     without_inductor()
+    keep_gradient_norm()
     if backend == "gloo":
         without_compiler()
     deepspeed.init_distributed(dist_backend=backend, timeout=COLLECTIVE_TIMEOUT, verbose=False)

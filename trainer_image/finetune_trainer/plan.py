@@ -5,12 +5,13 @@ it is the planner's business.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from finetune_api import defaults
 from finetune_api.base import quantity_value
 from finetune_api.errors import OutOfMemoryError, UserError
-from finetune_api.estimate import FLOAT32, Memory, ModelShape, checkpoint_bytes, estimate
+from finetune_api.estimate import FLOAT32, ModelShape, checkpoint_bytes, estimate, loading
 from finetune_api.job import Strategy
 from finetune_api.jobconfig import Device, JobConfig
 from finetune_api.progress import Plan
@@ -55,28 +56,20 @@ def make_plan(
     spec, ranks = config.spec, config.world_size
     training = spec.training
     reasons = [f"maxLength {max_length}: {max_length_reason}"[:200]]
-    strategy = defaults.strategy(spec.distribution.strategy, ranks)
-    zero_stage = 2 if strategy is Strategy.DEEPSPEED else 0
-    if spec.distribution.strategy is Strategy.AUTO:
-        reasons.append(
-            "strategy DDP: one rank has nothing to shard" if ranks == 1
-            else f"strategy DeepSpeed ZeRO-2: optimizer states are sharded over {ranks} ranks"
-        )  # fmt: skip
     cuda = config.device is Device.CUDA and not pretend_gpus
     precision = "bf16" if cuda else "fp32"
     if cuda:
         reasons.append("precision bf16: GPUs from Ampere on; older ones compute in fp32")
-    compute_bytes = 2 if cuda else FLOAT32
     global_batch, per_rank = _batch(config)
     budget = _budget(config)
 
-    def memory(micro: int) -> Memory:
-        return estimate(
-            shape, micro_batch=micro, length=max_length, world=ranks, zero_stage=zero_stage,
-            compute_bytes=compute_bytes,
-        )  # fmt: skip
+    def need(stage: int | None, rows: int) -> int:
+        return rank_bytes(
+            config, shape, stage, rows=rows, length=max_length, compute_bytes=2 if cuda else FLOAT32
+        )
 
-    micro = _micro_batch(config, per_rank, budget, lambda m: memory(m).total, reasons)
+    stage = _zero_stage(config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons)
+    micro = _micro_batch(config, stage, per_rank, budget, need, reasons)
     per_epoch = math.ceil(train_rows / global_batch)
     epochs = training.epochs if training.epochs is not None else defaults.EPOCHS
     steps = training.max_steps or max(1, math.ceil(epochs * train_rows / global_batch))
@@ -93,15 +86,15 @@ def make_plan(
         micro_batch=micro,
         accumulation=per_rank // micro,
         global_batch=global_batch,
-        strategy=str(strategy),
-        zero_stage=zero_stage,
+        strategy=str(Strategy.DDP if stage is None else Strategy.DEEPSPEED),
+        zero_stage=stage or 0,
         precision=precision,
         max_length=max_length,
         learning_rate=rate,
         steps=steps,
         steps_per_epoch=per_epoch,
         checkpoint_every=min(every, steps),
-        memory_bytes=memory(micro).total,
+        memory_bytes=need(stage, micro),
         reasons=reasons,
     )
 
@@ -129,24 +122,79 @@ def _batch(config: JobConfig) -> tuple[int, int]:
     return batch, batch // ranks
 
 
-def _micro_batch(config, per_rank, budget, total, reasons):  # type: ignore[no-untyped-def]
+def rank_bytes(
+    config: JobConfig, shape: ModelShape, stage: int | None, *, rows: int, length: int,
+    compute_bytes: int,
+) -> int:  # fmt: skip
+    """Memory that a rank's device needs; on CPU, where the model is also loaded, the larger of
+    loading and training. ``stage`` None is DDP."""
+    world = config.world_size
+    training = estimate(
+        shape, micro_batch=rows, length=length, world=world, zero_stage=stage,
+        compute_bytes=compute_bytes,
+    ).total  # fmt: skip
+    if config.device is Device.CUDA:
+        return training
+    return max(training, loading(shape, world=world, zero_stage=stage))
+
+
+def _fewest_rows(config: JobConfig) -> int:
+    return config.spec.training.per_device_batch_size or 1
+
+
+def _zero_stage(
+    config: JobConfig, need: Callable[[int], int], budget: float, reasons: list[str]
+) -> int | None:
+    """The ZeRO stage, None for DDP: what the job says, else the cheapest that fits.
+
+    ``need`` gives the bytes of the fewest rows at a stage.
+    """
+    asked, ranks = config.spec.distribution, config.world_size
+    if asked.strategy is Strategy.DDP:
+        return None
+    if asked.strategy is Strategy.AUTO and ranks == 1:
+        reasons.append("strategy DDP: one rank has nothing to shard")
+        return None
+    if asked.deepspeed is not None:
+        return asked.deepspeed.zero_stage
+    stage = defaults.ZERO_STAGE
+    if asked.strategy is Strategy.AUTO and need(stage) > budget:
+        reasons.append(
+            f"strategy DeepSpeed ZeRO-3: weights are sharded, too: one pass takes "
+            f"{need(stage) / GI:.2f} GiB a rank with ZeRO-{stage}, {budget / GI:.1f} GiB are there"
+        )
+        return 3
+    if asked.strategy is Strategy.AUTO:
+        reasons.append(
+            f"strategy DeepSpeed ZeRO-{stage}: optimizer states and gradients are sharded over "
+            f"{ranks} ranks"
+        )
+    return stage
+
+
+def _micro_batch(
+    config: JobConfig, stage: int | None, per_rank: int, budget: float,
+    need: Callable[[int | None, int], int], reasons: list[str],
+) -> int:  # fmt: skip
     """The largest divisor of a rank's share that fits; what was asked for goes first."""
     divisors = _divisors(per_rank)
     asked = _check_asked(config, per_rank, divisors)
     if asked is not None:
         return asked
-    fitting = [size for size in divisors if total(size) <= budget]
+    fitting = [size for size in divisors if need(stage, size) <= budget]
     if not fitting:
-        need, have = total(1) / GI, budget / GI
+        shard = stage != 3 and config.world_size > 1 and need(3, 1) <= budget
         raise OutOfMemoryError(
-            f"one row at a time needs {need:.1f} GiB a rank and {have:.1f} GiB are there",
-            "give pods more memory, use method lora, or set a smaller dataset.maxLength",
-        )
+            f"one row at a time needs {need(stage, 1) / GI:.1f} GiB a rank and "
+            f"{budget / GI:.1f} GiB are there",
+            "set distribution.deepspeed.zeroStage to 3, which shards the weights" if shard
+            else "give pods more memory, use method lora, or set a smaller dataset.maxLength",
+        )  # fmt: skip
+    best = fitting[-1]
     reasons.append(
-        f"microBatch {fitting[-1]}: {total(fitting[-1]) / GI:.2f} GiB a rank"
-        f" of {budget / GI:.1f} GiB"
+        f"microBatch {best}: {need(stage, best) / GI:.2f} GiB a rank of {budget / GI:.1f} GiB"
     )
-    return fitting[-1]
+    return best
 
 
 def _divisors(number: int) -> list[int]:
@@ -182,10 +230,12 @@ def make_needs(
     """What each training pod asks for; what the job says goes first."""
     spec, resources = config.spec, config.spec.resources
     cuda = config.device is Device.CUDA
-    host = plan.memory_bytes if not cuda else model_bytes
+    stage = plan.zero_stage if plan.with_deepspeed else None
+    host = plan.memory_bytes if not cuda else loading(shape, world=plan.ranks, zero_stage=None)
     rank = RANK_PROCESS_BYTES[config.device] + host
     memory = math.ceil((POD_BYTES + config.ranks_per_pod * rank) / (64 * MI)) * 64
-    saved = checkpoint_bytes(shape, zero_stage=plan.zero_stage)
+    compute_bytes = 2 if plan.precision == "bf16" else FLOAT32
+    saved = checkpoint_bytes(shape, zero_stage=stage, compute_bytes=compute_bytes)
     disk = math.ceil((model_bytes + data_bytes + LOCAL_CHECKPOINTS * saved + GI) / GI)
     grace = max(defaults.MIN_GRACE_SECONDS, math.ceil(GRACE_FACTOR * saved / SAVE_RATE))
     return Needs(

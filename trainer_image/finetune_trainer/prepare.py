@@ -170,10 +170,14 @@ def claim_output(job: JobConfig, store: ObjectStore, uri: str) -> None:
 
 def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
     """Sound rows, split."""
-    from finetune_trainer.data.build import read
+    from finetune_trainer.data.rows import read
+    from finetune_trainer.tasks.registry import TASKS
 
-    rows = read(files, job.spec.dataset, seed=job.spec.training.seed, scratch=scratch / "work")
-    say(f"{rows.gathered.rows} rows of {len(rows.gathered.labels)} classes read and checked")
+    layouts, seed = TASKS[job.spec.task].layouts, job.spec.training.seed
+    rows = read(files, job.spec.dataset, layouts, seed=seed, scratch=scratch / "work")
+    found = rows.gathered
+    of = f" of {len(found.labels)} classes" if found.labels else ""
+    say(f"{found.rows} rows{of} read and checked, layout {found.layout}")
     return rows
 
 
@@ -188,12 +192,12 @@ class Loaded:
 def _load(job: JobConfig, folder: Path) -> Loaded:
     """UserError when the model does not fit the task or cannot be read. Imports torch."""
     from finetune_trainer.model import checks
-    from finetune_trainer.tasks.registry import TASKS
+    from finetune_trainer.tasks.registry import task_class
 
     uri = job.spec.model.uri
     config = checks.read_config(folder, uri)
-    TASKS[job.spec.task].check(config, uri)
-    return Loaded(config, checks.read_tokenizer(folder, uri))
+    task_class(job.spec.task).check(config, uri)
+    return Loaded(config, checks.read_tokenizer(folder, job.spec.model))
 
 
 def _build(
@@ -201,10 +205,12 @@ def _build(
 ) -> dict[str, Any]:
     """Make the prepared folder; its report."""
     from finetune_trainer.data.build import build
+    from finetune_trainer.tasks.registry import task_class
 
     out = scratch / "prepared"
     built = build(
-        rows, job.spec.dataset, seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
+        rows, job.spec.dataset, task_class(job.spec.task).encoding(job, loaded.tokenizer),
+        seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
         model_config=loaded.config, scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
     report = built.report | {"fingerprint": fingerprint, "labels": built.labels}
@@ -225,11 +231,11 @@ def _result(
     from finetune_trainer.model.adapter import trainable_count
     from finetune_trainer.model.load import shape_of
     from finetune_trainer.plan import make_needs, make_plan
-    from finetune_trainer.tasks.registry import TASKS
+    from finetune_trainer.tasks.registry import task_class
 
-    task = TASKS[job.spec.task]
-    classifier = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
-    shape = shape_of(classifier.model, trainable_count(classifier, job.spec.method.lora))
+    task = task_class(job.spec.task)
+    base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
+    shape = shape_of(base.model, trainable_count(base, job.spec.method.lora))
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(
         job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],

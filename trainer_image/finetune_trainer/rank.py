@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from finetune_api.errors import JobError
 from finetune_api.exits import EXIT_CODES, ExitClass
 from finetune_api.progress import Plan, Stage
@@ -68,12 +66,11 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
     from finetune_trainer.distributed import Gang
 
-    gang = Gang.join(job.device, deepspeed=plan.zero_stage > 0, environ=environ)
+    gang = Gang.join(job.device, deepspeed=plan.with_deepspeed, environ=environ)
     if gang.world != plan.ranks:
         raise JobError(f"{gang.world} ranks were started and the plan is for {plan.ranks}")
 
-    from finetune_trainer.evaluate.forward import Stopped
-    from finetune_trainer.train import Session
+    from finetune_trainer.session import Session, Stopped
 
     session = Session(job, plan, places, gang, channel)
     resume = environ.get(ENV_RESUME)
@@ -86,51 +83,34 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
 
 def _stages(session: Any, resume: Path | None) -> None:
-    from finetune_trainer import stages
-    from finetune_trainer.evaluate.probe import into_head
+    from finetune_trainer import zero
     from finetune_trainer.model import adapter, checks
-    from finetune_trainer.tasks.registry import TASKS
-    from finetune_trainer.tasks.text_classification import Collator
+    from finetune_trainer.model.export import export
+    from finetune_trainer.tasks.registry import task_class
     from finetune_trainer.train import train
 
-    job, places, channel = session.job, session.places, session.channel
-    task, seed = TASKS[job.spec.task], job.spec.training.seed
-    labels = json.loads((places.prepared / "labels.json").read_text(encoding="utf-8"))
-    tokenizer = checks.read_tokenizer(places.model, job.spec.model.uri)
-    parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
-    classifier = task.load(job, places, tokenizer, labels, seed=seed)
-    classifier.model.to(session.gang.device)
-
-    probe, base = stages.baseline(session, classifier, parts)
-    into_head(classifier.model, classifier.head, probe)
-    model = classifier.model
-    if job.spec.method.lora is not None:
-        model = adapter.wrap(
-            classifier, job.spec.method.lora, seed=seed, base_uri=job.spec.model.uri
-        )
+    job, channel = session.job, session.channel
+    tokenizer = checks.read_tokenizer(session.places.model, job.spec.model)
+    task = task_class(job.spec.task)(session, tokenizer)
+    zero.place(session, task.loaded.model)
+    task.baseline()
+    model = adapter.trainable(task.loaded, job.spec)
     channel.stage(Stage.TRAIN)
-    steps = train(session, model, parts["train"], parts["validation"], task.loss, resume)
+    steps = train(session, task, model, resume)
     if steps.stopped:
         raise Preempted(channel.step)
-    stages.evaluate(session, model, parts["test"], base)
-    stages.export_result(session, model, tokenizer, labels)
+    task.evaluate(model)
+    channel.stage(Stage.EXPORT)
+    full = job.spec.method.full is not None
+    state = zero.whole_state(session, model, trained=not full)
+    if session.gang.is_main:
+        name = "model" if full else "adapter"
+        folder = session.places.output / name
+        export(model, tokenizer, folder, state)
+        task.describe(folder)
+        channel.artifact(name, folder)
+    session.gang.barrier()
     channel.stage(Stage.REPORT)
-
-
-def read_parts(prepared: Path, collate: Any) -> dict[str, Any]:
-    """The tokenised rows of each part, memory-mapped, and their lengths."""
-    import datasets
-    import pyarrow.compute as pc
-
-    from finetune_trainer.data.gather import PART_NAMES
-    from finetune_trainer.evaluate.forward import Rows
-
-    parts = {}
-    for name in PART_NAMES:
-        dataset = datasets.load_from_disk(str(prepared / name))
-        lengths = pc.list_value_length(dataset.data.column("input_ids"))
-        parts[name] = Rows(dataset, collate, lengths.to_numpy().astype(np.int32))
-    return parts
 
 
 def _quiet() -> None:

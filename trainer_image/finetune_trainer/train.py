@@ -3,25 +3,20 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
 from finetune_api.errors import JobError
 from finetune_api.job import Scheduler
-from finetune_api.jobconfig import JobConfig
-from finetune_api.progress import Plan
-from finetune_trainer import checkpoint
+from finetune_trainer import checkpoint, zero
 from finetune_trainer.batches import GlobalBatches
-from finetune_trainer.config import Places
-from finetune_trainer.distributed import Gang, bf16_works
-from finetune_trainer.evaluate.forward import Rows, forward, logits, mean_loss
+from finetune_trainer.distributed import Gang
+from finetune_trainer.session import Session
 from finetune_trainer.steps import StepCallback
-from finetune_trainer.telemetry.channel import Channel
+from finetune_trainer.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +25,6 @@ SCHEDULES = {
     Scheduler.LINEAR: "linear",
     Scheduler.CONSTANT: "constant_with_warmup",
 }
-REDUCE_BUCKET_ELEMENTS = 50_000_000
-
-
-@dataclass(frozen=True)
-class Session:
-    """What all stages of a rank share."""
-
-    job: JobConfig
-    plan: Plan
-    places: Places
-    gang: Gang
-    channel: Channel
-
-    @property
-    def autocast(self) -> bool:
-        """Compute in bfloat16 where the plan wants it and the device can."""
-        return self.plan.precision == "bf16" and bf16_works(self.gang.device)
 
 
 class FineTuneTrainer(Trainer):
@@ -65,7 +43,7 @@ class FineTuneTrainer(Trainer):
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Matrices decay; biases and norms, which are vectors, do not."""
-        return [name for name, weight in model.named_parameters() if weight.dim() >= 2]
+        return [name for name, weight in model.named_parameters() if len(zero.shape(weight)) >= 2]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Count useful tokens beside the step itself."""
@@ -92,25 +70,13 @@ class FineTuneTrainer(Trainer):
             )
 
 
-def train(
-    session: Session,
-    model: Any,
-    rows: Rows,
-    validation: Rows,
-    loss: Callable[..., torch.Tensor],
-    resume: Path | None,
-) -> StepCallback:
+def train(session: Session, task: Task, model: Any, resume: Path | None) -> StepCallback:
     """Train ``model`` in place to the plan's last step, or to a stop request (``stopped``)."""
     plan, gang, spec = session.plan, session.gang, session.job.spec
-
-    def validate() -> float:
-        scores = forward(
-            model, validation, gang, logits, autocast=session.autocast,
-            beat=lambda: session.channel.heartbeat(trainer.state.global_step),
-        )  # fmt: skip
-        return mean_loss(scores, validation.labels)
-
-    steps = StepCallback(plan, len(rows), gang, session.places, session.channel, validate)
+    rows = task.parts["train"]
+    steps = StepCallback(
+        plan, len(rows), gang, session.places, session.channel, lambda: task.validate(model)
+    )
     order = GlobalBatches(
         rows.lengths, global_batch=plan.global_batch,
         steps=plan.steps, seed=spec.training.seed,
@@ -118,9 +84,10 @@ def train(
     if gang.is_local_main:
         shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
     gang.barrier()
-    trainer = FineTuneTrainer(
-        session=session, order=order, steps=steps, model=model, args=arguments(session),
-        train_dataset=rows.dataset, data_collator=rows.collate, compute_loss_func=loss,
+    zero.split(session, model)
+    trainer = task.trainer(
+        arguments(session, model), session=session, order=order, steps=steps, model=model,
+        train_dataset=rows.dataset, data_collator=rows.collate,
     )  # fmt: skip
     if resume is not None:
         _check_own_state(resume, gang)
@@ -128,61 +95,39 @@ def train(
     return steps
 
 
-def arguments(session: Session) -> TrainingArguments:
-    """The plan and the job as transformers' arguments."""
+def arguments(session: Session, model: Any) -> dict[str, Any]:
+    """The plan and the job as transformers' TrainingArguments, by name."""
     plan, training = session.plan, session.job.spec.training
     cpu = session.gang.device.type == "cpu"
-    return TrainingArguments(
-        output_dir=str(checkpoint.temporary(session.places.checkpoints)),
-        max_steps=plan.steps,
-        per_device_train_batch_size=plan.micro_batch,
-        gradient_accumulation_steps=plan.accumulation,
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type=SCHEDULES[training.scheduler],
-        warmup_steps=round(training.warmup_ratio * plan.steps),
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.max_grad_norm,
-        optim="adamw_torch" if cpu else "adamw_torch_fused",
-        seed=training.seed,
-        use_cpu=cpu,
-        bf16=session.autocast,
-        ddp_backend="gloo" if cpu else "nccl",
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
-        deepspeed=deepspeed_config(session) if plan.zero_stage else None,
-        average_tokens_across_devices=True,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        eval_strategy="no",
-        save_only_model=False,
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=not cpu,
-        log_level="error",
-    )
-
-
-def deepspeed_config(session: Session) -> dict[str, Any]:
-    """DeepSpeed's settings: ZeRO-2, torch's own AdamW, nothing that needs a compiler."""
-    plan = session.plan
     return {
-        "train_batch_size": plan.global_batch,
-        "train_micro_batch_size_per_gpu": plan.micro_batch,
+        "output_dir": str(checkpoint.temporary(session.places.checkpoints)),
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": plan.micro_batch,
         "gradient_accumulation_steps": plan.accumulation,
-        "gradient_clipping": session.job.spec.training.max_grad_norm,
-        "bf16": {"enabled": session.autocast},
-        "zero_optimization": {
-            "stage": plan.zero_stage,
-            "contiguous_gradients": True,
-            "overlap_comm": session.gang.device.type == "cuda",
-            "reduce_bucket_size": REDUCE_BUCKET_ELEMENTS,
-            "allgather_bucket_size": REDUCE_BUCKET_ELEMENTS,
-        },
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": 10**9,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": SCHEDULES[training.scheduler],
+        "warmup_steps": round(training.warmup_ratio * plan.steps),
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "optim": "adamw_torch" if cpu else "adamw_torch_fused",
+        "seed": training.seed,
+        "use_cpu": cpu,
+        "bf16": session.autocast,
+        "ddp_backend": "gloo" if cpu else "nccl",
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,
+        "deepspeed": zero.settings(session, model) if plan.with_deepspeed else None,
+        "average_tokens_across_devices": True,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "save_only_model": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": not cpu,
+        "log_level": "error",
     }
 
 

@@ -4,7 +4,7 @@ from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import inputs_hash
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan import outcome, validate
-from finetune_operator.plan.actions import Decision, Verdict
+from finetune_operator.plan.actions import Action, Decision, Verdict
 from finetune_operator.plan.freshness import hold_back
 from finetune_operator.plan.gang import gang, is_outdated, release, suspend
 from finetune_operator.plan.prepare import data_ready, is_prepared, prepare
@@ -37,6 +37,8 @@ def decide(
     """Actions, the status after them, and the next look. ``job`` is None when it has problems."""
     if observed.is_deleting:
         return Decision(status)
+    if observed.namespace_is_dying:
+        return Decision(status, _let_go(job, observed))
     if is_over(status.conditions):
         return Decision(status.model_copy(update={"observed_generation": observed.generation}))
     if job is None:
@@ -54,6 +56,15 @@ def decide(
     )
     wakes = [wake for wake in (verdict.wake_after, due) if wake is not None]
     return Decision(held, verdict.actions, min(wakes) if wakes else None)
+
+
+def _let_go(job: FineTuneJob | None, observed: Observed) -> tuple[Action, ...]:
+    """The train Job, while its namespace is being deleted: that deletes pods before Jobs, but a Job
+    with limits per index keeps a failed pod until its replacement exists, which never will."""
+    child = observed.train
+    if job is None or child is None:
+        return ()
+    return release(child, "its namespace is being deleted").actions
 
 
 def _run(

@@ -1,6 +1,8 @@
 """The train Job and its Service: made from what prepare found, released on suspend, never touched
 while they run. Recovery is the gang's own business; seeing nothing is no reason to act."""
 
+from datetime import datetime
+
 from finetune_api.exits import FINAL_CODES
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import launch_hash
@@ -14,11 +16,12 @@ from finetune_operator.plan.actions import (
     Verdict,
 )
 from finetune_operator.plan.prepare import blocked_wake
+from finetune_operator.plan.refusals import Blocker
 from finetune_operator.plan.snapshot import ChildJob, FindingKind, Observed, PodView
 from finetune_operator.plan.training import numbers
 from finetune_operator.settings import Settings
 from finetune_operator.status import messages
-from finetune_operator.status.conditions import Opinion, holds, reason_of
+from finetune_operator.status.conditions import Opinion, find, holds, reason_of
 
 RUNNING = Opinion("False", "NotSuspended")
 
@@ -128,6 +131,7 @@ def _readiness(
     was_lost = reason_of(status.conditions, ConditionType.PODS_READY) == "PodLost"
     if had_all or was_lost:
         opinion = Opinion("False", "PodLost", _loss(count, pods, found))
+        age = _since(status, now)
     elif age < settings.patience:
         opinion = Opinion("False", "Starting", "the gang is being started")
         return Verdict(
@@ -153,18 +157,37 @@ def _missing(pods: tuple[PodView, ...], wanted: int) -> list[int]:
     return [index for index in range(wanted) if index not in well][:8]
 
 
-def _loss(count: str, pods: tuple[PodView, ...], found: blocked.Blocker | None) -> str:
+def _loss(count: str, pods: tuple[PodView, ...], found: Blocker | None) -> str:
     lost = [pod for pod in pods if pod.has_ended or pod.is_deleting]
     parts = [count]
     if lost:
         newest = max(lost, key=lambda pod: (pod.finished_at or 0.0, pod.created_at))
-        how = (
-            f"exit code {newest.exit_code}"
-            if newest.exit_code is not None
-            else newest.pod_message or "evicted"
-        )
         where = f" on {newest.node}" if newest.node else ""
-        parts.append(f"train-{newest.index} was lost{where} ({how})")
+        parts.append(f"train-{newest.index} was lost{where} ({_how(newest)})")
+        if newest.is_given_up and not newest.has_ended:
+            parts.append(
+                f"another pod takes its place once {newest.node} is back or removed "
+                f"(kubectl delete node {newest.node}); a lost node spends no retry"
+            )
     if found is not None:
         parts.append(found.message)
+    if len(parts) == 1:
+        unready = [pod for pod in pods if not pod.is_ready]
+        parts += [f"train-{pod.index} on {pod.node} is not ready" for pod in unready[:1]]
     return "; ".join(parts)
+
+
+def _how(lost: PodView) -> str:
+    if lost.exit_code is not None:
+        return f"exit code {lost.exit_code}"
+    if lost.is_given_up:
+        return "its node does not answer"
+    return lost.pod_message or "evicted"
+
+
+def _since(status: FineTuneJobStatus, now: float) -> float:
+    """How long the pods have not been ready."""
+    found = find(status.conditions, ConditionType.PODS_READY)
+    if found is None or found.status == "True":
+        return 0.0
+    return now - datetime.fromisoformat(found.last_transition_time).timestamp()

@@ -8,7 +8,7 @@ its node only makes prepare run again.
 from finetune_api import defaults
 from finetune_api.exits import FINAL_CODES, FREE_CODES, ExitClass, Failure
 from finetune_api.job import FineTuneJob
-from finetune_api.jobconfig import inputs_hash
+from finetune_api.jobconfig import inputs_hash, launch_hash
 from finetune_api.progress import DataSummary
 from finetune_api.status import ConditionType, FineTuneJobStatus
 from finetune_operator.plan import blocked, outcome
@@ -45,11 +45,19 @@ def prepare(job: FineTuneJob, observed: Observed, settings: Settings, now: float
         return Verdict(conditions={ConditionType.DATA_READY: PREPARING})
     if child.inputs_hash != inputs_hash(job.spec):
         return _again(child, "resources were edited: data is prepared again for the new gang")
+    if not child.is_finished and _was_edited(job, child, observed):
+        return _again(child, "the job was edited: data is prepared by a pod made anew")
     if child.is_complete:
         return _completed(job, child, observed, settings, now)
     if child.is_failed:
         return _failed(job, child, observed, settings, now)
     return _running(job, child, observed, settings, now)
+
+
+def _was_edited(job: FineTuneJob, child: ChildJob, observed: Observed) -> bool:
+    """Whether its pod would be another one today; hashes alone must not tell: see ``gang``."""
+    is_same = child.launch_hash == launch_hash(job.spec)
+    return not is_same and child.generation != observed.generation
 
 
 def _create(may_create: bool, observed: Observed) -> Verdict:

@@ -74,6 +74,9 @@ class PodView:
     is_ready: bool = False
     is_deleting: bool = False
     is_disrupted: bool = False
+    is_given_up: bool = False
+    """Kubernetes takes it off a node that does not answer; only the node can say that it ended."""
+    unready_since: float = 0.0
     exit_code: int | None = None
     """Exit code of the trainer, once it has ended."""
     exit_reason: str = ""
@@ -86,6 +89,8 @@ class PodView:
     """Why the pod as a whole failed, in the kubelet's words."""
     waiting_reason: str = ""
     waiting_message: str = ""
+    asks: str = ""
+    """What it asks of a node: `1 nvidia.com/gpu, 4 cpu, 16Gi memory`."""
     unschedulable: str = ""
     """Why the scheduler finds no node, in its own words."""
 
@@ -110,6 +115,7 @@ class Warning:
     """Name of the Job or pod."""
     reason: str
     message: str
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class Observed:
 
     generation: int
     is_deleting: bool = False
+    namespace_is_dying: bool = False
     prepare: ChildJob | None = None
     train: ChildJob | None = None
     has_service: bool = False

@@ -6,7 +6,7 @@ No report is no news: everything stays as it was. An attempt number never goes b
 from collections.abc import Mapping
 from typing import Any
 
-from finetune_api.progress import ProgressReport, Stage
+from finetune_api.progress import Attempt, ProgressReport, Stage
 from finetune_api.status import ConditionType, FineTuneJobStatus, Progress
 from finetune_operator.plan.actions import Verdict
 from finetune_operator.settings import Settings
@@ -40,8 +40,11 @@ def training(
 
 def is_old(status: FineTuneJobStatus, report: ProgressReport) -> bool:
     """Whether the report is about an attempt before the one that is known."""
-    last = max([0, *(attempt.number for attempt in status.attempts)])
-    return bool(report.attempt) and report.attempt < last
+    return bool(report.attempt) and report.attempt < _last(status.attempts)
+
+
+def _last(attempts: list[Attempt]) -> int:
+    return max([0, *(attempt.number for attempt in attempts)])
 
 
 def stage(report: ProgressReport, settings: Settings) -> Opinion:
@@ -88,7 +91,7 @@ def numbers(status: FineTuneJobStatus, report: ProgressReport) -> dict[str, Any]
             last_report_time=report.reported_at or before.last_report_time,
         ),
     }
-    if report.attempts:
+    if report.attempts and _last(report.attempts) >= _last(status.attempts):
         fields["attempts"] = report.attempts[-10:]
     if report.checkpoint is not None:
         fields["checkpoint"] = report.checkpoint

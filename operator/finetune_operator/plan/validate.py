@@ -1,5 +1,6 @@
 """Whether a job can be worked on. All problems at once, path first; never just the first one."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +28,18 @@ def read_job(
     job = with_site_storage(written, site)
     size = len(jobconfig.build(job).to_env().encode())
     if size > jobconfig.JOBCONFIG_LIMIT:
-        limit = jobconfig.JOBCONFIG_LIMIT
-        return None, (f"spec: has {size:,} bytes; at most {limit:,} fit into a pod's environment",)
+        return None, (_too_long(job, size),)
     return job, ()
+
+
+def _too_long(job: FineTuneJob, size: int) -> str:
+    blocks = {name: len(json.dumps(block)) for name, block in job.spec.to_wire().items()}
+    longest = max(blocks, key=blocks.__getitem__)
+    return (
+        f"spec: has {size:,} bytes as JSON, {blocks[longest]:,} of them in spec.{longest}; "
+        f"at most {jobconfig.JOBCONFIG_LIMIT:,} fit into a pod's environment: "
+        "delete this job and create a shorter one"
+    )
 
 
 def read_status(manifest: Mapping[str, Any]) -> FineTuneJobStatus:

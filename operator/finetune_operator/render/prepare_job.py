@@ -36,7 +36,10 @@ def prepare_job(job: FineTuneJob, owner: Owner, settings: Settings) -> dict[str,
             owner,
             names.prepare_job(owner.name),
             names.ROLE_PREPARE,
-            {names.ANNOTATION_INPUTS_HASH: config.inputs_hash},
+            {
+                names.ANNOTATION_INPUTS_HASH: config.inputs_hash,
+                names.ANNOTATION_LAUNCH_HASH: jobconfig.launch_hash(job.spec),
+            },
         ),
         "spec": {
             "backoffLimit": defaults.PREPARE_TRIES - 1,

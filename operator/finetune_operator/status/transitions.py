@@ -16,6 +16,7 @@ BLOCKERS = frozenset(
     {
         "ChildConflict", "CreateRejected", "ImagePullFailed", "MissingSecret", "ContainerConfig",
         "Unschedulable", "QuotaExceeded", "PodSecurity", "PodsRefused", "GangIncomplete",
+        "LimitRange", "PolicyDenied", "MissingPriorityClass", "MissingServiceAccount",
         "StorageUnreachable",
     }
 )  # fmt: skip

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -67,6 +68,42 @@ def outliving(processes: list[psutil.Process], seconds: float = 5) -> list[psuti
     while (alive := running()) and time.monotonic() < end:
         time.sleep(0.02)
     return alive
+
+
+class Door:
+    """The host name of index 0: a stable address that leads to whoever is index 0 now."""
+
+    def __init__(self, target: str) -> None:
+        self.address, self.target = free_address(), target
+        self._server = socket.create_server((self.address, names.PORT_GANG))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                came, _ = self._server.accept()
+                try:
+                    there = socket.create_connection((self.target, names.PORT_GANG), timeout=1)
+                except OSError:
+                    came.close()
+                    continue
+                there.settimeout(None)
+                for one, other in ((came, there), (there, came)):
+                    threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 class GangRun:

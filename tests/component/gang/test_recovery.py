@@ -48,25 +48,6 @@ def test_a_lost_pod_is_awaited_and_the_others_stay(gang: Callable[..., GangRun])
     assert run.weights() == expected_weights(24)
 
 
-def test_a_new_index_0_carries_on(s3_gang: Callable[..., GangRun]) -> None:
-    run = s3_gang(pods=2, **STEPS)
-    run.start_all()
-    run.at_step(6, durable=4)
-    peer = run.rank_pids(1)
-    run.kill(0)
-    wait_for(lambda: not any(_alive(pid) for pid in peer), "peers stop without index 0", 15)
-    assert run.processes[1].poll() is None
-    run.start(0, fresh=True)
-    assert run.wait() == 0, run.logs()
-
-    first, second = run.attempts()
-    assert (first["class"], first["message"]) == ("PodLost", "index 0 was lost")
-    assert second["fromStep"] >= 4
-    assert run.weights() == expected_weights(24)
-    points = (run.read("report/report.json") or {})["series"]
-    assert [p["step"] for p in points] == list(range(1, 25))  # the curve outlived index 0
-
-
 def test_a_silent_pod_counts_as_lost(gang: Callable[..., GangRun]) -> None:
     run = gang(pods=2, environment={"FINETUNE_TIMING_LOST_AFTER": "2"}, **STEPS)
     run.start_all()

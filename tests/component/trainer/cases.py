@@ -23,7 +23,7 @@ def write_rows(path: Path, count: int = 90, seed: int = 1) -> None:
             file.write(json.dumps({"text": f"{' '.join(words)} n{number}", "label": label}) + "\n")
 
 
-def make_model(folder: str, seed: int = 0) -> None:
+def make_model(folder: str, seed: int = 0, hidden: int = 32) -> None:
     """A BERT of two layers with a word-level tokenizer; no classification head in its weights."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -42,11 +42,60 @@ def make_model(folder: str, seed: int = 0) -> None:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=64, pad_token_id=0,
+        vocab_size=len(tokens), hidden_size=hidden, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=2 * hidden, max_position_embeddings=64, pad_token_id=0,
         initializer_range=0.3,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
+
+
+CAPITALS = {word: word.upper() for word in WORDS[:12]}
+
+
+def write_pairs(path: Path, count: int = 120, seed: int = 1) -> None:
+    """Prompts of a few words; the completion is the first word in capitals."""
+    rng = random.Random(seed)
+    with path.open("w") as file:
+        for number in range(count):
+            words = [rng.choice(list(CAPITALS)), *rng.choices(WORDS, k=rng.randint(1, 9))]
+            row = {
+                "prompt": f"{' '.join(words)} n{number} =",
+                "completion": f" {CAPITALS[words[0]]}",
+            }
+            file.write(json.dumps(row) + "\n")
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + ' </s> ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}"
+)
+
+
+def make_language_model(folder: str, seed: int = 0) -> None:
+    """A Llama of two layers with a word-level tokenizer, saved as a whole language model."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokens = ["<pad>", "<unk>", "<s>", "</s>", "=", "<user>", "<assistant>", *WORDS]
+    tokens += list(CAPITALS.values())
+    core = Tokenizer(models.WordLevel({t: n for n, t in enumerate(tokens)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", bos_token="<s>",
+        eos_token="</s>", model_max_length=64,
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokens), hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=96, max_position_embeddings=64, pad_token_id=0, bos_token_id=2,
+        eos_token_id=3, initializer_range=0.1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
 
 
 def prepare() -> int:
@@ -63,13 +112,13 @@ def prepare_terminated() -> int:
     from finetune_trainer.data import build
     from finetune_trainer.prepare import main
 
-    encode = build.tokenize_all
+    encode = build.encode_all
 
-    def tokenize_all(*arguments: Any) -> Any:
+    def encode_all(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return encode(*arguments)
 
-    build.tokenize_all = tokenize_all
+    build.encode_all = encode_all
     return main()
 
 
@@ -113,15 +162,20 @@ def _poison(step: int) -> None:
 def run_watched(events: str, watched: str) -> int:
     """A rank that leaves, beside its results, what each weight was before and after training."""
     import hashlib
+    from contextlib import nullcontext
 
-    from finetune_trainer import stages, train
+    from deepspeed.runtime.zero import GatheredParameters
+
+    from finetune_trainer import train
 
     seen: dict[str, Any] = {}
 
     def digest(weight: Any) -> str:
-        return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()
+        split = hasattr(weight, "ds_id")
+        with GatheredParameters([weight]) if split else nullcontext():
+            return hashlib.sha256(weight.detach().numpy().tobytes()).hexdigest()
 
-    step, finish = train.FineTuneTrainer.training_step, stages.export_result
+    step, finish = train.FineTuneTrainer.training_step, train.train
 
     def training_step(self: Any, model: Any, inputs: Any, items: Any = None) -> Any:
         first = "before" not in seen
@@ -135,15 +189,83 @@ def run_watched(events: str, watched: str) -> int:
             }
         return loss
 
-    def export_result(session: Any, model: Any, *rest: Any) -> None:
+    def watched_train(session: Any, task: Any, model: Any, resume: Any) -> Any:
+        ended = finish(session, task, model, resume)
         seen["after"] = {n: digest(w) for n, w in model.named_parameters()}
         seen["trainable"] = [n for n, w in model.named_parameters() if w.requires_grad]
         Path(watched).write_text(json.dumps(seen))
-        finish(session, model, *rest)
+        return ended
 
     train.FineTuneTrainer.training_step = training_step
-    stages.export_result = export_result
+    train.train = watched_train
     return run_rank(events)
+
+
+def run_measured(events: str, measured: str) -> int:
+    """A rank that leaves the most bytes that tensors took together while it trained."""
+    import torch
+
+    from finetune_trainer import train
+
+    honest = train.FineTuneTrainer.train
+
+    def trained(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _counting() as count:
+            result = honest(self, *args, **kwargs)
+        weights = list(self.model.parameters())
+        sizes = {w: getattr(w, "ds_numel", w.numel()) for w in weights}
+        trained = sum(size for weight, size in sizes.items() if weight.requires_grad)
+        seen = {"peak": count.peak, "parameters": sum(sizes.values()), "trained": trained}
+        Path(measured).write_text(json.dumps(seen))
+        return result
+
+    assert torch.get_num_threads() == 1
+    train.FineTuneTrainer.train = trained
+    return run_rank(events)
+
+
+def _counting() -> Any:
+    """Counts the storages that operations return, and those that exist already, while they live."""
+    import gc
+    import weakref
+
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Counting(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bytes = self.peak = 0
+            self.known: set[int] = set()
+            for found in gc.get_objects():
+                if issubclass(type(found), torch.Tensor):
+                    self.add(found)
+
+        def add(self, tensor: torch.Tensor) -> None:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key in self.known:
+                return
+            self.known.add(key)
+            self.bytes += size
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self.gone, key, size)
+
+        def gone(self, key: int, size: int) -> None:
+            self.known.discard(key)
+            self.bytes -= size
+
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            result = function(*args, **(kwargs or {}))
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, torch.Tensor):
+                    self.add(leaf)
+            return result
+
+    return Counting()
 
 
 def load_adapter(base: str, adapter: str, prepared: str) -> list[list[float]]:
@@ -176,14 +298,12 @@ def load_full(model: str, prepared: str) -> list[list[float]]:
 def probe_against_head() -> dict[str, Any]:
     """Scores of the probe on features, and of the model whose head is the probe."""
     from finetune_api.progress import Plan
-    from finetune_trainer import stages
     from finetune_trainer.config import Places, load_config
     from finetune_trainer.distributed import Gang
-    from finetune_trainer.evaluate import probe
+    from finetune_trainer.evaluate import baseline, probe
     from finetune_trainer.evaluate.forward import forward, logits
     from finetune_trainer.model import checks
-    from finetune_trainer.rank import read_parts
-    from finetune_trainer.tasks.text_classification import Collator, TextClassification
+    from finetune_trainer.tasks.text_classification import TextClassification
     from finetune_trainer.telemetry.channel import Channel
     from finetune_trainer.train import Session
 
@@ -191,16 +311,51 @@ def probe_against_head() -> dict[str, Any]:
     plan = Plan.model_validate(json.loads(places.plan.read_text()))
     gang = Gang.join(job.device, deepspeed=False, environ=os.environ)
     session = Session(job, plan, places, gang, Channel(None))
-    labels = json.loads((places.prepared / "labels.json").read_text())
-    tokenizer = checks.read_tokenizer(places.model, "")
-    parts = read_parts(places.prepared, Collator(tokenizer.pad_token_id))
-    found = TextClassification.load(job, places, tokenizer, labels, seed=1)
-    made, _ = stages.baseline(session, found, parts)
-    beat = {"beat": lambda: None}
-    view, _ = probe.features(found.model, found.head, parts["test"], gang, **beat)
-    probe.into_head(found.model, found.head, made)
-    scores = forward(found.model, parts["test"], gang, logits, **beat)
+    task = TextClassification(session, checks.read_tokenizer(places.model, job.spec.model))
+    found, test = task.loaded, task.parts["test"]
+    task.baseline()
+    kept = baseline.measured(session, lambda: ({}, {}))
+    made = probe.Probe(kept["weight"], kept["bias"])
+    view, _ = probe.features(found.model, found.head, test, session)
+    scores = forward(found.model, test, session, logits)
     return {
         "probe": made.scores(view).tolist(), "model": scores.tolist(),
         "fresh": found.fresh, "head": found.head,
+    }  # fmt: skip
+
+
+def fit_probe(kind: str) -> dict[str, Any]:
+    """A probe of drawn rows, and the log loss on new rows of it and of every fixed strength."""
+    import numpy as np
+
+    from finetune_trainer.evaluate import probe
+
+    rng = np.random.default_rng(0)
+    counts = {"clear": [60, 60, 60], "noise": [60, 60, 60], "rare": [50, 1, 2, 40]}[kind]
+    centres = rng.normal(size=(len(counts), 40)) * (0 if kind == "noise" else 1)
+
+    def draw(size: list[int]) -> tuple[Any, Any]:
+        labels = np.repeat(np.arange(len(size)), size)
+        rows = centres[labels] + rng.normal(size=(len(labels), 40)) * (
+            3 if kind != "clear" else 0.1
+        )
+        return rows.astype(np.float32), labels
+
+    rows, labels = draw(counts)
+    new, truth = draw([8 * count for count in counts])
+    beats: list[int] = []
+    options = {"classes": len(counts), "intercept": True, "beat": lambda: beats.append(1)}
+    made = probe.fit(rows, labels, seed=1, **options)
+    again = probe.fit(rows, labels, seed=1, **options)
+
+    def loss(found: Any) -> float:
+        return probe._log_loss(found.scores(new), truth)
+
+    fixed = [
+        loss(probe._fit(rows, labels, strength, *options.values())) for strength in probe.STRENGTHS
+    ]
+    return {
+        "loss": loss(made), "fixed": fixed, "beats": len(beats),
+        "accuracy": float((made.predict(new) == truth).mean()),
+        "same": bool((made.weight == again.weight).all()),
     }  # fmt: skip

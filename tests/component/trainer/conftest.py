@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import JobConfig, build
@@ -59,14 +60,28 @@ class Run:
         assert files, self.output
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
+    def weights(self) -> dict[str, Any]:
+        """The exported weights by name: of the adapter, or of the model."""
+        (file,) = (self.folders[0] / "output").glob("*/*.safetensors")
+        return load_file(file)
 
+
+@dataclass
 class Bench:
-    """Prepares once, runs ranks in any arrangement."""
+    """Prepares once, runs ranks in any arrangement: one task, one base model, one dataset."""
 
-    def __init__(self, server: Any, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        self.model, self.rows = folder / "model", folder / "rows.jsonl"
-        self.count = 0
+    server: Any
+    folder: Path
+    task: str = "TextClassification"
+    count: int = 0
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
 
     def job(self, method: dict[str, Any], ranks: int = 1, **spec: Any) -> JobConfig:
         self.count += 1
@@ -75,7 +90,7 @@ class Bench:
         manifest = {
             "metadata": {"name": "tiny"},
             "spec": {
-                "task": "TextClassification",
+                "task": self.task,
                 "model": {"uri": f"file://{self.model}/"},
                 "dataset": {"train": {"uri": f"file://{self.rows}"}, "test": {"fraction": 0.2}}
                 | spec.pop("dataset", {}),
@@ -102,20 +117,22 @@ class Bench:
         *,
         ranks: int = 1,
         micro: int = GLOBAL_BATCH,
-        zero: int = 0,
+        zero: int | None = None,
         training: dict[str, Any] | None = None,
         resume: "Run | None" = None,
         function: Any = cases.run_rank,
         plan: dict[str, Any] | None = None,
         arguments: Any = None,
+        **spec: Any,
     ) -> Run:
         """Run a gang, one pod a rank, every pod with a disk of its own."""
-        job = self.job(method, ranks, training=training or {})
+        job = self.job(method, ranks, training=training or {}, **spec)
         outcome, message = self.prepare(job)
         assert outcome.code == 0, outcome.output
         made = Plan.model_validate(message["plan"]).model_copy(
             update={"micro_batch": micro, "accumulation": GLOBAL_BATCH // ranks // micro,
-                    "strategy": "DeepSpeed" if zero else "DDP", "zero_stage": zero} | (plan or {})
+                    "strategy": "DDP" if zero is None else "DeepSpeed", "zero_stage": zero or 0}
+            | (plan or {})
         )  # fmt: skip
         fingerprint = message["prepared"]["fingerprint"]
         job = job.model_copy(update={"fingerprint": fingerprint})
@@ -184,10 +201,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
-def bench(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    bench = Bench(server, tmp_path_factory.mktemp("bench"))
-    cases.write_rows(bench.rows)
-    (made,) = server.call(cases.make_model, [forkserver.Child({}, {"folder": str(bench.model)})])
+def bench_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes benches; ``hidden`` is the width of their model."""
+
+    def make(**shape: int) -> Bench:
+        bench = Bench(server, tmp_path_factory.mktemp("bench"))
+        cases.write_rows(bench.rows)
+        arguments = {"folder": str(bench.model), **shape}
+        (made,) = server.call(cases.make_model, [forkserver.Child({}, arguments)])
+        assert made.code == 0, made.output
+        return bench
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bench(bench_of: Any) -> Bench:
+    return bench_of()
+
+
+@pytest.fixture(scope="session")
+def writing(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The bench of a tiny causal language model and prompts with completions."""
+    bench = Bench(server, tmp_path_factory.mktemp("writing"), task="TextGeneration")
+    cases.write_pairs(bench.rows)
+    child = forkserver.Child({}, {"folder": str(bench.model)})
+    (made,) = server.call(cases.make_language_model, [child])
     assert made.code == 0, made.output
     return bench
 

@@ -5,6 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 LORA = {"lora": {"rank": 4}}
@@ -101,6 +103,21 @@ def test_bad_rows_end_with_41(bench, tmp_path):
     rows.write_text(bench.rows.read_text() + '{"text": "", "label": "sky"}\n')
     job = bench.job(LORA, dataset={"train": {"uri": f"file://{rows}"}})
     assert "rows.jsonl:91: field 'text' is empty" in refused(bench, job, 41)
+
+
+def test_a_folder_of_several_formats_is_one_dataset(bench, tmp_path):
+    rows = [json.loads(line) for line in bench.rows.read_text().splitlines()]
+    (tmp_path / "_SUCCESS").touch()
+    pq.write_table(pa.Table.from_pylist(rows[:60]), tmp_path / "part-0.snappy.parquet")
+    lines = [json.dumps(row) + "\n" for row in rows[60:]]
+    (tmp_path / "rest.jsonl").write_text("".join(lines))
+    job = bench.job(LORA, dataset={"train": {"uri": f"file://{tmp_path}/"}})
+    outcome, message = bench.prepare(job)
+    assert outcome.code == 0, outcome.output
+    assert message["data"]["rows"] == 90
+    report = output(job) / "prepared" / message["prepared"]["fingerprint"] / "data-report.json"
+    formats = {file["name"]: file["format"] for file in json.loads(report.read_text())["files"]}
+    assert formats == {"part-0.snappy.parquet": "Parquet", "rest.jsonl": "JSONL"}
 
 
 def test_duplicates_and_leaks_are_dropped_and_counted(bench, tmp_path):

@@ -17,14 +17,24 @@ def watched(run_folder):
 
 
 @pytest.fixture(scope="module")
-def lora(bench, cases):
-    return bench.run(
-        LORA, ranks=2, micro=4, function=cases.run_watched,
-        arguments=lambda rank, folder: {"watched": str(folder / "watched.json")},
-    )  # fmt: skip
+def run_watched(bench, cases):
+    def run(method, zero):
+        return bench.run(
+            method, ranks=2, micro=4, zero=zero, function=cases.run_watched,
+            arguments=lambda rank, folder: {"watched": str(folder / "watched.json")},
+        )  # fmt: skip
+
+    return run
 
 
-def test_lora_trains_adapters_and_head_only(lora):
+@pytest.fixture(scope="module")
+def lora(run_watched):
+    return run_watched(LORA, None)
+
+
+@pytest.mark.parametrize("zero", [None, 3])
+def test_lora_trains_adapters_and_head_only(lora, run_watched, zero):
+    lora = lora if zero is None else run_watched(LORA, zero)
     assert lora.codes == [0, 0], lora.output
     for folder in lora.folders:
         seen = watched(folder)
@@ -37,6 +47,8 @@ def test_lora_trains_adapters_and_head_only(lora):
         assert not any("classifier.lora" in name for name in trainable)
         changed = {n for n in seen["after"] if seen["after"][n] != seen["before"][n]}
         assert changed == trainable
+        if zero is not None:  # gradients are split, too
+            continue
         assert all(seen["gradients"][n] is None for n in seen["before"] if n not in trainable)
         # lora_A waits until lora_B has left zero.
         moving = [n for n in trainable if "lora_A" not in n]
@@ -44,11 +56,9 @@ def test_lora_trains_adapters_and_head_only(lora):
     assert watched(lora.folders[0])["after"] == watched(lora.folders[1])["after"]
 
 
-def test_full_trains_everything(bench, cases):
-    run = bench.run(
-        {"full": {}}, ranks=2, micro=4, zero=2, function=cases.run_watched,
-        arguments=lambda rank, folder: {"watched": str(folder / "watched.json")},
-    )  # fmt: skip
+@pytest.mark.parametrize("zero", [2, 3])
+def test_full_trains_everything(run_watched, zero):
+    run = run_watched({"full": {}}, zero)
     assert run.codes == [0, 0], run.output
     seen = watched(run.folders[0])
     # A key's bias shifts all scores of a query alike: softmax does not see it.

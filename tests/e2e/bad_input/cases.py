@@ -72,7 +72,7 @@ BAD_DATA = {
         ),
         train("many.jsonl"),
     ),
-    "file in another format": (b"PAR1\x15\x04", train("table.csv")),
+    "file in another format": (b"\x1f\x8b\x08\x00", train("packed.csv")),
 }  # fmt: skip
 """Title → content of the file, and the change that names it."""
 

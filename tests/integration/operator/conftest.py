@@ -43,10 +43,26 @@ def operator(crd: Cluster) -> Iterator[Operator]:
     running = Operator(crd)
     running.start()
     yield running
+    assert running.metric("finetune_operator_sweep_differences_total") == 0
     running.kill()
+
+
+@pytest.fixture(scope="module")
+def quiet(operator: Operator) -> Iterator[None]:
+    """The operator of all namespaces is away, so that a test's own are the only ones."""
+    operator.terminate()
+    yield
+    operator.start()
 
 
 @pytest.fixture
 def world(crd: Cluster, operator: Operator, node: Stage, namespace: str) -> World:
     """A namespace, and everything a test does and asks in it."""
     return World(crd, operator, node, namespace)
+
+
+@pytest.fixture(scope="module")
+def refusing(crd: Cluster, operator: Operator, node: Stage) -> World:
+    """A namespace in which nothing is ever made."""
+    crd.kubectl("create", "namespace", "refusing")
+    return World(crd, operator, node, "refusing")

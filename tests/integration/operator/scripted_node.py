@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune_api.names import ENV_JOB, LABEL_JOB, LABEL_ROLE, PORT_HTTP
 from localcluster.node.network import pod_address
-from localcluster.node.scripted import Fate, ScriptedNode
+from localcluster.node.scripted import Fate, ScriptedNode, ScriptedRun
 
 LEAVES_WELL = Fate(sigterm_exit_code=50)
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -81,12 +81,12 @@ class Answers(BaseHTTPRequestHandler):
 
 
 class Stage:
-    """The node, and what a test says its pods do."""
+    """The node `scripted`, others that tests add, and what a test says their pods do."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        self._node = ScriptedNode(
-            kubeconfig, "scripted", gpus=900, cpu="900", memory="900Gi", script=self._fate
-        )
+        self._kubeconfig = kubeconfig
+        self._node = self._made("scripted", gpus=900)
+        self._others: dict[str, ScriptedNode] = {}
         self._fates: dict[Part, Fate] = {}
         self._reports: dict[tuple[str, str], dict[str, Any]] = {}
         self._servers: dict[tuple[str, str, int], Pods] = {}
@@ -105,6 +105,42 @@ class Stage:
             server.shutdown()
             server.server_close()
 
+    def _made(self, name: str, gpus: int, cpu: str = "900", **labels: str) -> ScriptedNode:
+        return ScriptedNode(
+            self._kubeconfig,
+            name,
+            gpus,
+            cpu=cpu,
+            memory="900Gi",
+            script=self._fate,
+            labels=labels,
+        )
+
+    def join(self, name: str, gpus: int = 0, cpu: str = "900", **labels: str) -> None:
+        """Add a node."""
+        node = self._others[name] = self._made(name, gpus, cpu, **labels)
+        asyncio.run_coroutine_threadsafe(node.__aenter__(), self._loop).result(30)
+
+    def silence(self, name: str) -> None:
+        """Cut an added node off: no lease, no status; what runs there goes on."""
+        self._loop.call_soon_threadsafe(self._others[name].silence)
+
+    def speak(self, name: str) -> None:
+        """Let it be heard again."""
+        self._loop.call_soon_threadsafe(self._others[name].speak)
+
+    def leave(self, name: str) -> None:
+        """Take an added node away, and its Node object."""
+        node = self._others.pop(name)
+        asyncio.run_coroutine_threadsafe(node.__aexit__(), self._loop).result(30)
+
+    def running(self, namespace: str, job: str) -> list[ScriptedRun]:
+        """The containers of a job that run, by index."""
+        nodes = (self._node, *self._others.values())
+        runs = [run for node in nodes for run in node.running()]
+        mine = [run for run in runs if _parts(run.launch.pod)[0][:2] == (namespace, job)]
+        return sorted(mine, key=lambda run: _parts(run.launch.pod)[0][3] or 0)
+
     def show(
         self, namespace: str, job: str, role: str, fate: Fate, *, index: int | None = None
     ) -> None:
@@ -114,6 +150,10 @@ class Stage:
         self._fates[part] = fate
         if fate.after is not None:
             self._loop.call_soon_threadsafe(self._end, part, fate)
+
+    def show_nothing(self, namespace: str, job: str, role: str) -> None:
+        """From now on the role's pods do what they do by default."""
+        del self._fates[namespace, job, role, None]
 
     def progress(self, namespace: str, job: str, report: dict[str, Any]) -> None:
         """From now on, index 0 of the job reports this."""
@@ -127,12 +167,14 @@ class Stage:
             async with self._node:
                 self._up.set()
                 await self._leave.wait()
+                for node in self._others.values():
+                    await node.__aexit__()
 
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(run())
 
     def _end(self, part: Part, fate: Fate) -> None:
-        for run in self._node.running():
+        for run in (run for node in (self._node, *self._others.values()) for run in node.running()):
             if part in _parts(run.launch.pod):
                 run.end(fate)
 

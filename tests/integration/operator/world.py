@@ -1,5 +1,6 @@
 """What tests do and ask: jobs made, states awaited, requests counted."""
 
+import itertools
 import os
 import re
 import signal
@@ -21,24 +22,45 @@ from localcluster.node.scripted import Fate
 
 SYSTEM = "finetune-system"
 ACCOUNT = "finetune-operator"
-USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
-FLAGS = ("--progress-interval=0.5", "--status-interval=2", "--patience=3")
+FLAGS = ("--progress-interval=0.5", "--status-interval=2", "--patience=3", "--sweep-interval=3")
+NUMBERS = itertools.count(1)
 
 
 class Operator:
-    """The operator as a process, with exactly the rights it asks for."""
+    """The operator as a process, with exactly the rights it asks for.
 
-    def __init__(self, cluster: Cluster) -> None:
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
-        cluster.apply(namespace, *rights.manifests(name=ACCOUNT, namespace=SYSTEM))
-        self._kubeconfig = cluster.account_kubeconfig(SYSTEM, ACCOUNT)
-        self._log = cluster.root / "logs" / "operator.log"
+    ``system`` is the namespace of its account. ``server`` is a proxy to reach the API server by.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *flags: str,
+        system: str = SYSTEM,
+        namespaces: tuple[str, ...] = (),
+        server: str = "",
+    ) -> None:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system}}
+        account = ACCOUNT if system == SYSTEM else f"{ACCOUNT}-{system}"
+        roles = rights.manifests(name=account, namespace=system, namespaces=namespaces)
+        cluster.apply(namespace, *roles)
+        self.user = f"system:serviceaccount:{system}:{account}"
+        self._kubeconfig = cluster.account_kubeconfig(system, account, server)
+        self._flags = (*FLAGS, *flags, *(f"--namespace={name}" for name in namespaces))
+        self._log = cluster.root / "logs" / f"operator-{next(NUMBERS)}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
+    def __enter__(self) -> "Operator":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def start(self) -> None:
         offset = self._log.stat().st_size if self._log.exists() else 0
-        command = [sys.executable, "-m", "finetune_operator", "--http=127.0.0.1:0", *FLAGS]
+        command = [sys.executable, "-m", "finetune_operator", "--http=127.0.0.1:0", *self._flags]
         environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self._kubeconfig)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stderr=log)
@@ -47,13 +69,18 @@ class Operator:
             started = re.search(r'"started".*?"port": (\d+)', self.log()[offset:])
             return int(started.group(1)) if started else 0
 
-        self.port = wait_for(port, what="the operator's start", seconds=20)
-        wait_for(lambda: self.answers("/readyz"), what="the operator's readiness", seconds=20)
+        self.port = wait_for(port, what="the operator's start", seconds=20, interval=0.05)
+        wait_for(lambda: self.answers("/readyz"), what="its readiness", seconds=20, interval=0.05)
 
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def ended(self) -> int:
+        """The exit code of a process that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(10)
 
     def terminate(self) -> float:
         """Ask it to leave; how long that takes."""
@@ -62,6 +89,16 @@ class Operator:
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(10) == 0
         return time.monotonic() - started
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the series of this name that carry these labels."""
+        lines = [re.split(r"[{} ]+", x) for x in self.answers("/metrics").splitlines()]
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        return sum(
+            float(words[-1])
+            for words in lines
+            if words[0] == name and wanted <= {y for x in words[1:-1] for y in x.split(",")}
+        )
 
     def answers(self, path: str) -> str:
         try:
@@ -175,7 +212,7 @@ class World:
 
     def writes(self) -> Counter[tuple[str, str]]:
         """The operator's writes in this namespace, by verb and resource."""
-        entries = self.cluster.audited(user=USER, namespace=self.namespace)
+        entries = self.cluster.audited(user=self.operator.user, namespace=self.namespace)
         return Counter(
             (entry["verb"], f"{entry['resource']}/{entry.get('subresource', '')}".rstrip("/"))
             for entry in entries

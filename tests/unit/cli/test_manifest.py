@@ -39,8 +39,9 @@ def test_a_learning_rate_in_scientific_notation_is_a_number(tmp_path: Path) -> N
 def test_all_mistakes_are_listed_with_their_lines(tmp_path: Path) -> None:
     text = GOOD.replace("rank: 16", "rank: 0\n      alpa: 32").replace("TextClass", "TextKlass")
     assert errors(tmp_path, text) == [
-        "job.yaml:5  spec.task   Input should be 'TextClassification', got TextKlassification",
-        "job.yaml:10  spec.method.lora.rank   Input should be greater than or equal to 1, got 0",
+        "job.yaml:5  spec.task   must be 'TextClassification' or 'TextGeneration', "
+        'got "TextKlassification"',
+        "job.yaml:10  spec.method.lora.rank   must be greater than or equal to 1, got 0",
         'job.yaml:11  spec.method.lora.alpa   unknown field, did you mean "alpha"?',
         "3 errors",
     ]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from finetune_api.dataset import Dataset, Layout, TrainSource
 from finetune_api.errors import DataError
-from finetune_api.job import Columns, DatasetFormat
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.split import TEST, TRAIN
 
@@ -16,20 +16,24 @@ def lines(*rows):
     return "".join(r if isinstance(r, str) else json.dumps(r) + "\n" for r in rows).encode()
 
 
-def gather(tmp_path, content, name="rows.jsonl", columns=None, asked=DatasetFormat.AUTO, test=None):
+def gather(tmp_path, content, name="rows.jsonl", layouts=(Layout.LABELS,), test=None, **settings):
     files = [DataFile(tmp_path / name, name, TRAIN)]
     files[0].path.write_bytes(content)
     if test is not None:
         files.append(DataFile(tmp_path / "test.jsonl", "test.jsonl", TEST))
         files[1].path.write_bytes(test)
-    gatherer = Gatherer(columns or Columns(), asked, tmp_path / "texts.arrow")
-    return gatherer.gather(files)
+    dataset = Dataset(train=TrainSource(uri="s3://data/rows"), **settings)
+    return Gatherer(dataset, layouts, tmp_path / "contents.arrow").gather(files)
 
 
 JSONL = {
     "broken JSON": (
         lines(GOOD[0], '{"text": "x", "label": \n', *GOOD[1:]),
         ["rows.jsonl:2", "is not valid JSON", "one JSON object a line"],
+    ),
+    "nested without end": (
+        lines(*GOOD) + b"[" * 100_000 + b"\n",
+        ["rows.jsonl:9 (maximum recursion depth", "is not valid JSON"],
     ),
     "not an object": (
         lines(*GOOD, "[1, 2]\n"), ["rows.jsonl:9 ([1, 2])", "is not a JSON object"],
@@ -91,7 +95,6 @@ JSONL = {
         json.dumps(GOOD).encode(), ["is one JSON array", "JSONL"],
     ),
     "no rows": (b"\n\n", ["holds no rows"]),
-    "Parquet": (b"PAR1....", ["is a Parquet file"]),
     "gzip": (b"\x1f\x8b\x08\x00", ["is compressed with gzip"]),
     "neither": (b"hello\nworld\n", ["holds", "JSONL"]),
 }  # fmt: skip
@@ -117,7 +120,7 @@ def test_jsonl_is_refused(tmp_path, name):
     if name == "neither":
         with pytest.raises(DataError) as caught:
             gather(tmp_path, content, name="rows")
-        assert "is neither JSONL" in caught.value.message
+        assert "is none of JSONL" in caught.value.message
         return
     with pytest.raises(DataError) as caught:
         gather(tmp_path, content)

@@ -53,9 +53,9 @@ def digests(*texts):
 
 
 def test_duplicates_leaks_and_conflicts():
-    texts, labels = digests("a", "b", "a", "a", "b"), np.array([0, 0, 0, 1, 0], np.int32)
-    assert repeated(texts, labels).tolist() == [False, False, True, False, True]
-    assert conflicting(texts, labels) == 1
+    texts, whole = digests("a", "b", "a", "a", "b"), digests("a0", "b0", "a0", "a1", "b0")
+    assert repeated(whole).tolist() == [False, False, True, False, True]
+    assert conflicting(texts, whole) == 1
     parts = np.array([TRAIN, TRAIN, TEST, TRAIN, VALIDATION], np.int8)
     assert leaking(texts, parts).tolist() == [True, True, False, True, False]
     # A duplicate that was dropped before holds nothing out.
@@ -69,12 +69,12 @@ def test_duplicates_leaks_and_conflicts():
 )
 def test_duplicates_and_leaks_as_a_plain_loop_finds_them(rows):
     texts = digests(*(text for text, _, _ in rows))
-    labels = np.array([label for _, label, _ in rows], np.int32)
+    whole = digests(*(f"{text}{label}" for text, label, _ in rows))
     parts = np.array([part for _, _, part in rows], np.int8)
     pairs = [(text, label) for text, label, _ in rows]
-    assert repeated(texts, labels).tolist() == [p in pairs[:n] for n, p in enumerate(pairs)]
+    assert repeated(whole).tolist() == [p in pairs[:n] for n, p in enumerate(pairs)]
     several = {t for t, _ in pairs if len({label for other, label in pairs if other == t}) > 1}
-    assert conflicting(texts, labels) == len(several)
+    assert conflicting(texts, whole) == len(several)
     held_out = {text for text, _, part in rows if part > TRAIN}
     expected = [part == TRAIN and text in held_out for text, _, part in rows]
     assert leaking(texts, parts).tolist() == expected

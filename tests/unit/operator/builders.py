@@ -103,6 +103,7 @@ def prepare_child(job: FineTuneJob, **changes: Any) -> ChildJob:
         uid="uid-prepare",
         created_at=NOW - 3,
         inputs_hash=jobconfig.inputs_hash(job.spec),
+        launch_hash=jobconfig.launch_hash(job.spec),
     )
     return replace(child, **changes)
 

@@ -23,9 +23,9 @@ from finetune_operator.kube import JOBS
 from finetune_operator.metrics import JobSeries, Metrics
 from finetune_operator.plan.snapshot import FindingKind
 from finetune_operator.progress_pull import LIMIT, Puller, Target
-from finetune_operator.rights import RULES, manifests
+from finetune_operator.rights import LEASE_RULES, RULES, manifests
 from finetune_operator.status.transitions import Event
-from finetune_operator.workqueue import Key, WorkQueue
+from finetune_operator.workqueue import Key
 
 KEY = Key("team", "tickets")
 DOCUMENTS = st.recursive(
@@ -136,17 +136,31 @@ def test_kopf_may_write_nothing() -> None:
     assert options.queueing.worker_limit is None
 
 
-def test_the_role_holds_no_wildcard_no_secret_and_only_the_listed_rules() -> None:
-    text = json.dumps(manifests())
+@pytest.mark.parametrize("served", [(), ("a", "b")], ids=["cluster", "namespaces"])
+def test_the_roles_hold_no_wildcard_no_secret_and_only_the_listed_rules(
+    served: tuple[str, ...],
+) -> None:
+    objects = manifests(namespaces=served)
+    text = json.dumps(objects)
     assert "*" not in text
     assert "secrets" not in text
-    (role,) = [m for m in manifests() if m["kind"] == "ClusterRole"]
-    assert role["rules"] == list(RULES)
+    roles = [
+        (m["kind"], m["metadata"].get("namespace"), m["rules"]) for m in objects if "rules" in m
+    ]
+    lease = ("Role", "finetune-system", list(LEASE_RULES))
+    jobs = [("Role", place, list(RULES)) for place in served] or [
+        ("ClusterRole", None, list(RULES))
+    ]
+    assert roles == [lease, *jobs]
 
 
 def test_flags_become_settings() -> None:
     words = "--namespace a --namespace b --http 127.0.0.1:0 --progress-interval 2 --workers 8"
-    read = settings_from(parser().parse_args(words.split()))
+    read = settings_from(parser().parse_args([*words.split(), "--lease", "system/operator"]))
+    assert read.lease == Key("system", "operator")
+    assert settings_from(parser().parse_args(["--lease", ""])).lease is None
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--lease", "operator"])
     assert read.namespaces == ("a", "b")
     assert (read.http_host, read.http_port) == ("127.0.0.1", 0)
     assert (read.progress_interval, read.workers) == (2.0, 8)
@@ -234,12 +248,25 @@ async def test_a_replaced_pod_starts_without_a_report() -> None:
     await puller.close()
 
 
+class Served:
+    """What acts, as a test wants it."""
+
+    is_listed = False
+    trouble = ""
+
+    def oldest_age(self) -> float:
+        return 0.0
+
+    def problem(self) -> str:
+        return self.trouble
+
+    def measure(self) -> None:
+        pass
+
+
 async def test_health_and_metrics() -> None:
-    metrics, queue = Metrics(), WorkQueue()
-    state = {"ready": False, "working": True}
-    health = Health(
-        metrics, queue, is_ready=lambda: state["ready"], working=lambda: state["working"]
-    )
+    metrics, served = Metrics(), Served()
+    health = Health(metrics, served)
     port = await health.start("127.0.0.1", 0)
     metrics.jobs.jobs[KEY] = JobSeries("T", "LoRA", "bert", "Training", {"Training": True})
 
@@ -253,13 +280,16 @@ async def test_health_and_metrics() -> None:
     try:
         assert (await get("/healthz"))[0] == 200
         assert (await get("/readyz"))[0] == 503
-        state["ready"] = True
-        assert (await get("/readyz"))[0] == 200
+        health.is_standby = True
+        assert await get("/readyz") == (200, "standby")
+        health.is_standby = False
+        served.is_listed = True
+        assert await get("/readyz") == (200, "ok")
         series = 'finetune_job_condition{job="tickets",namespace="team",type="Training"} 1.0'
         assert series in (await get("/metrics"))[1]
         del metrics.jobs.jobs[KEY]
         assert "tickets" not in (await get("/metrics"))[1]
-        state["working"] = False
-        assert (await get("/healthz"))[0] == 500
+        served.trouble = "a worker has ended"
+        assert await get("/healthz") == (500, "a worker has ended")
     finally:
         await health.close()

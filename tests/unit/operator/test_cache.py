@@ -64,12 +64,15 @@ def test_a_child_whose_label_was_removed_is_found_by_the_owner_it_was_read_for()
     assert len(list(cache.children(JOBS, KEY))) == 1
 
 
+CONTAINER = {"name": "trainer", "image": "i", "resources": {"requests": {"cpu": "4"}}}
+
+
 def test_only_what_is_read_is_kept() -> None:
     cache = Cache()
     cache.put(JOBS, child(1))
     pod = {
         "metadata": {"namespace": "team", "name": "p", "uid": "p", "resourceVersion": "1"},
-        "spec": {"nodeName": "n", "volumes": [1], "containers": [{"name": "trainer", "env": [1]}]},
+        "spec": {"nodeName": "n", "volumes": [1], "containers": [CONTAINER | {"env": [1]}]},
     }
     cache.put(PODS, pod)
     kept, kept_pod = cache.get(JOBS, PLACE), cache.get(PODS, Key("team", "p"))
@@ -79,10 +82,18 @@ def test_only_what_is_read_is_kept() -> None:
     assert kept_pod is not None
     assert kept_pod["spec"] == {
         "nodeName": "n",
-        "containers": [{"name": "trainer", "image": None}],
+        "containers": [CONTAINER],
     }
 
 
 def test_a_job_is_its_own_owner() -> None:
     job = {"metadata": {"namespace": "team", "name": "tickets", "uid": "j"}}
     assert Cache().put(FINETUNEJOBS, job) == KEY
+
+
+def test_a_child_that_lost_its_label_goes_as_a_whole() -> None:
+    cache = Cache()
+    cache.put(JOBS, child(10, label=None), owner=KEY)
+    assert cache.put(JOBS, child(11, label=None)) == KEY
+    assert cache.remove(JOBS, child(12, label=None)) == KEY
+    assert list(cache.children(JOBS, KEY)) == []

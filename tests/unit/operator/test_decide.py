@@ -221,7 +221,23 @@ def case(
             ),
             word="Preparing",
             condition=("DataReady", "False", "MissingSecret"),
-            says='secret "s3-credentials" not found',
+            says="Secret s3-credentials does not exist in this namespace",
+        ),
+        case(
+            "a prepare pod that an edit made wrong is made anew",
+            job=a_job(scheduling={"serviceAccountName": "other"}),
+            status=preparing(JOB),
+            picture=seen(prepare=prepare_child(JOB, generation=0)),
+            actions=[DeleteJob],
+            word="Preparing",
+            condition=("DataReady", "Unknown", "PreparingAgain"),
+        ),
+        case(
+            "a prepare pod that an upgrade hashes differently goes on",
+            status=preparing(JOB),
+            picture=seen(prepare=prepare_child(JOB, generation=1, launch_hash="old")),
+            word="Preparing",
+            condition=("DataReady", "Unknown", "Preparing"),
         ),
         case(
             "a prepared job gets Service and train Job, in this order",
@@ -287,7 +303,7 @@ def case(
             ),
             word="Starting",
             condition=("PodsReady", "False", "Unschedulable"),
-            says=f"1 of 2 pods ready; pod tickets-train-1-abc pending: {NO_NODE}",
+            says=f"1 of 2 pods ready; pod tickets-train-1-abc finds no node: {NO_NODE}; ",
         ),
         case(
             "a quota is told",
@@ -331,6 +347,55 @@ def case(
             word="Stalled",
             condition=("Training", "False", "Stalled"),
             says="no rank has moved for 10m at step 1240",
+        ),
+        case(
+            "a node that falls silent is named before Kubernetes gives its pod up",
+            status=running(JOB),
+            picture=seen(
+                train=train_child(JOB, created_at=OLD),
+                has_service=True,
+                train_pods=(pod(0), pod(1, is_ready=False, is_started=True, unready_since=NOW - 3)),
+                warnings=(Warning("tickets-train-1-abc", "NodeNotReady", "", NOW - 3),),
+            ),
+            word="Restarting",
+            condition=("PodsReady", "False", "PodLost"),
+            says="1 of 2 pods ready; node node-1 of pod tickets-train-1-abc does not answer",
+        ),
+        case(
+            "a node that had fallen silent before is not blamed for a pod that is not ready now",
+            status=running(JOB),
+            picture=seen(
+                train=train_child(JOB, created_at=OLD),
+                has_service=True,
+                train_pods=(pod(0), pod(1, is_ready=False, is_started=True, unready_since=NOW - 3)),
+                warnings=(Warning("tickets-train-1-abc", "NodeNotReady", "", NOW - 300),),
+            ),
+            word="Restarting",
+            condition=("PodsReady", "False", "PodLost"),
+            says="1 of 2 pods ready; train-1 on node-1 is not ready",
+        ),
+        case(
+            "a pod on a silent node is said to be lost, and what brings another one",
+            status=running(JOB),
+            picture=seen(
+                train=train_child(JOB, created_at=OLD),
+                has_service=True,
+                train_pods=(
+                    pod(0),
+                    pod(1, is_ready=False, is_started=True, is_deleting=True, is_given_up=True),
+                ),
+            ),
+            word="Restarting",
+            condition=("PodsReady", "False", "PodLost"),
+            says="train-1 was lost on node-1 (its node does not answer); another pod takes its "
+            "place once node-1 is back or removed (kubectl delete node node-1)",
+        ),
+        case(
+            "a gang is let go when its namespace is being deleted",
+            status=running(JOB),
+            picture=replace(running_picture(JOB), namespace_is_dying=True),
+            actions=[DeleteJob],
+            word="Training",
         ),
         case(
             "a lost pod is named with its node and exit code, and nothing is restarted",
@@ -625,8 +690,9 @@ def test_events_are_read_only_about_children_that_stand_still_without_saying_why
     starts = pod(1, is_ready=False, is_started=True)
     silent = pod(1, is_ready=False, uid="silent")
     unscheduled = pod(1, is_ready=False, node="")
-    assert needs_events(child, (pod(0, is_started=True), starts)) == []
+    assert needs_events(child, (pod(0, is_started=True), starts)) == ["uid-pod-1"]
     assert needs_events(child, (pod(0, is_started=True), silent)) == ["silent"]
+    assert needs_events(child, (pod(0, is_started=True), pod(1))) == []
     assert needs_events(child, (pod(0, is_started=True), unscheduled)) == []
     assert needs_events(child, (pod(0, is_started=True),)) == ["uid-train"]
     assert needs_events(replace(child, is_complete=True), ()) == []

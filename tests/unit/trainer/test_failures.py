@@ -4,6 +4,7 @@ import pytest
 
 from finetune_api.exits import ExitClass, Failure
 from finetune_trainer.gang.failures import Seen, cause, of_event, of_exit, patience
+from finetune_trainer.gang.ledger import Trace
 from finetune_trainer.gang.members import Member, straggler
 
 
@@ -61,10 +62,13 @@ def test_how_long_to_wait_for_the_cause() -> None:
     assert waits == [6.5, 1.5, 0.3]
 
 
+START = Trace(1, 0.0, 0)
+
+
 def test_the_straggler_is_named_and_not_the_ranks_that_wait_for_it() -> None:
-    waiting = Member(0, None, "a", "n", ranks={"0": (6, 9.0, True), "1": (6, 9.1, True)})  # type: ignore[arg-type]
-    hanging = Member(1, None, "b", "n", ranks={"2": (5, 8.9, False), "3": (6, 9.0, True)})  # type: ignore[arg-type]
+    waiting = Member(0, None, "a", "n", START, ranks={"0": (6, 9.0, True), "1": (6, 9.1, True)})  # type: ignore[arg-type]
+    hanging = Member(1, None, "b", "n", START, ranks={"2": (5, 8.9, False), "3": (6, 9.0, True)})  # type: ignore[arg-type]
     assert straggler([waiting, hanging]) == (hanging, 2)
     assert straggler([hanging, waiting]) == (hanging, 2)
-    quiet = Member(0, None, "a", "n", ranks={"0": (6, 3.0, False)})  # type: ignore[arg-type]
+    quiet = Member(0, None, "a", "n", START, ranks={"0": (6, 3.0, False)})  # type: ignore[arg-type]
     assert straggler([quiet]) is None

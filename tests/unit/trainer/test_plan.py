@@ -72,11 +72,41 @@ def test_per_device_batch_must_divide():
 def test_strategy_and_precision():
     assert (plan(job(1)).strategy, plan(job(1)).zero_stage) == ("DDP", 0)
     assert (plan(job(2)).strategy, plan(job(2)).zero_stage) == ("DeepSpeed", 2)
-    assert plan(job(2, distribution={"strategy": "DDP"})).zero_stage == 0
+    assert plan(job(2, distribution={"strategy": "DDP"})).strategy == "DDP"
     assert plan(job(1, distribution={"strategy": "DeepSpeed"})).zero_stage == 2
+    assert plan(job(1, distribution={"deepspeed": {"zeroStage": 3}})).strategy == "DDP"
     assert plan(job(1, 1)).precision == "bf16"
     assert plan(job(1, 1), pretend_gpus=True).precision == "fp32"
     assert plan(job(1)).precision == "fp32"
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("strategy", ["Auto", "DeepSpeed"])
+def test_a_stage_that_is_asked_for_is_taken(strategy, stage):
+    made = plan(job(2, distribution={"strategy": strategy, "deepspeed": {"zeroStage": stage}}))
+    assert (made.strategy, made.zero_stage) == ("DeepSpeed", stage)
+
+
+def test_zero_3_is_chosen_only_when_one_row_does_not_fit_otherwise():
+    made = plan(job(2, 8), LARGE)
+    assert made.zero_stage == 3
+    (reason,) = [reason for reason in made.reasons if "ZeRO-3" in reason]
+    assert "GiB a rank with ZeRO-2, 14.0 GiB are there" in reason
+    smaller = ModelShape(2_000_000_000, 2_000_000_000, 24, 2048, 8192, 32)
+    assert plan(job(2, 8), smaller).zero_stage == 2
+    with pytest.raises(OutOfMemoryError) as caught:
+        plan(job(2, 8, distribution={"strategy": "DDP"}), LARGE)
+    assert "zeroStage to 3" in caught.value.remedy
+    with pytest.raises(OutOfMemoryError) as caught:
+        plan(job(1, 2), LARGE)
+    assert "zeroStage" not in caught.value.remedy
+
+
+def test_on_a_cpu_the_whole_model_must_fit_while_it_is_loaded():
+    model = ModelShape(1_000_000_000, 1_000_000, 16, 2048, 8192, 16)
+    four = {"memory": "5600Mi"}
+    made = plan(job(4, resources=four, training={"perDeviceBatchSize": 1}), model)
+    assert made.memory_bytes >= 4 * 1_000_000_000
 
 
 def test_steps():
@@ -111,13 +141,23 @@ def test_needs():
 
 def test_memory_by_component():
     options = {"micro_batch": 1, "length": 64}
-    alone = estimate(SMALL, world=1, zero_stage=0, **options)
+    alone = estimate(SMALL, world=1, zero_stage=None, **options)
     assert (alone.weights, alone.gradients, alone.optimizer) == (90_800_000, 4_000_000, 8_000_000)
-    shared = estimate(SMALL, world=4, zero_stage=2, **options)
-    assert (shared.gradients, shared.optimizer) == (1_000_000, 3_000_000)
-    assert shared.total < alone.total + shared.buffers
-    assert checkpoint_bytes(SMALL, zero_stage=0) == 12_000_000 + 2**20
-    assert checkpoint_bytes(SMALL, zero_stage=2) == 16_000_000 + 2**20
+    by_stage = [estimate(SMALL, world=4, zero_stage=stage, **options) for stage in range(4)]
+    assert [m.weights for m in by_stage] == [90_800_000] * 3 + [22_700_000]
+    assert [m.gradients for m in by_stage] == [4_000_000] * 2 + [1_000_000] * 2
+    assert [m.optimizer for m in by_stage] == [8_000_000] + [3_000_000] * 3
+    assert len({m.activations for m in by_stage}) == 1
+    saved = [checkpoint_bytes(SMALL, zero_stage=stage) - 2**20 for stage in (None, 0, 1, 2, 3)]
+    assert saved == [12_000_000, 12_000_000, 16_000_000, 16_000_000, 12_000_000]
+    assert checkpoint_bytes(SMALL, zero_stage=2, compute_bytes=2) == 14_000_000 + 2**20
+
+
+def test_a_large_model_needs_less_with_every_stage():
+    options = {"micro_batch": 1, "length": 64, "world": 8, "compute_bytes": 2}
+    totals = [estimate(LARGE, zero_stage=stage, **options).total for stage in range(4)]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[3] < totals[0] / 4
 
 
 @given(st.integers(1, 16), st.integers(1, 16))

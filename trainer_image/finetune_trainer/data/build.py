@@ -1,4 +1,4 @@
-"""From downloaded files to the prepared folder: train/, validation/, test/, labels.json, report.
+"""From split rows to the prepared folder: train/, validation/, test/, labels.json, report.
 
 Rows of a part stand in reading order; the order of training is drawn later, by seed.
 """
@@ -11,64 +11,56 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finetune_api.defaults import HELD_OUT_FRACTION
-from finetune_api.job import Dataset, HeldOutSource, Overlength
+from finetune_api.dataset import Dataset, Layout, Overlength
+from finetune_api.errors import DataError
 from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
-from finetune_trainer.data.gather import (
-    PART_NAMES,
-    DataFile,
-    Gathered,
-    Gatherer,
-    require_rows,
-)
-from finetune_trainer.data.split import TEST, TRAIN, VALIDATION, split
-from finetune_trainer.data.tokenize import (
+from finetune_trainer.data.answers import first_learnt
+from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
+from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
+from finetune_trainer.data.max_length import (
     MaxLength,
     choose_max_length,
-    encode,
     model_limit,
     refuse_length,
     refuse_overlength,
-    tokenize_all,
 )
+from finetune_trainer.data.rows import DROPPED, Rows
+from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
+from finetune_trainer.tasks.task import Encoding
 
-DROPPED = -1
-ROWS_SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.int64())])
+LABEL = pa.field("labels", pa.int64())
+LEAST_LEARNT = 0.01
+"""Share of learnt tokens below which a dataset teaches next to nothing."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What was made: the summary, class names, maxLength, and the lengths of training rows."""
+    """What was made: the summary, class names, maxLength, and the full report."""
 
     summary: DataSummary
     labels: list[str]
     max_length: MaxLength
-    train_lengths: NDArray[np.int32]
     report: dict[str, object]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Sound rows, the part of each (or DROPPED), and how many were dropped by reason."""
+class Extents:
+    """Of every row, in tokens: its length, where learning starts, and where its last answer does
+    (both 0 where rows have a class)."""
 
-    gathered: Gathered
-    parts: NDArray[np.int8]
-    dropped: dict[str, int]
-
-
-def read(files: list[DataFile], dataset: Dataset, *, seed: int, scratch: Path) -> Rows:
-    """Check every row of every file and split; DataError with everything that is wrong."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    gathered = Gatherer(dataset.columns, dataset.format, scratch / "texts.arrow").gather(files)
-    return Rows(gathered, *assign(gathered, dataset, seed))
+    length: NDArray[np.int32]
+    learnt: NDArray[np.int32]
+    answer: NDArray[np.int32]
 
 
 def build(
     rows: Rows,
     dataset: Dataset,
+    encoding: Encoding,
     *,
     seed: int,
     tokenizer: Any,
@@ -82,24 +74,31 @@ def build(
     limit = model_limit(tokenizer, model_config)
     refuse_length(dataset.max_length, limit)
     gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
+    encoder = encoding.encoder(gathered.layout)
     tokens = scratch / "tokens.arrow"
-    lengths = np.concatenate(list(tokenize_all(gathered.arrow, tokens, tokenizer)))
+    extents = _extents(encode_all(gathered.arrow, tokens, encoder))
     kept = parts != DROPPED
-    chosen = choose_max_length(lengths[kept], dataset.max_length, limit)
-    over = refuse_overlength(lengths, chosen.tokens, dataset.overlength) & kept
-    truncated = 0
+    chosen = choose_max_length(
+        extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
+    )
+    over = refuse_overlength(extents.length, chosen.tokens, dataset.overlength) & kept
     if dataset.overlength is Overlength.DROP:
         parts[over] = DROPPED
         dropped["overlength"] = int(over.sum())
     else:
-        truncated = int(over.sum())
+        unanswered = over & _has_no_answer_left(extents, parts, chosen.tokens)
+        parts[unanswered] = DROPPED
+        dropped["noAnswerLeft"] = int(unanswered.sum())
+    truncated = int((over & (parts != DROPPED)).sum())
     say(f"tokenised; maxLength {chosen.tokens}: {chosen.reason}")
     sizes = [int((parts == part).sum()) for part in range(len(PART_NAMES))]
     for part, size in enumerate(sizes):
         require_rows(size, PART_NAMES[part])
-    _write(gathered, parts, lengths, chosen.tokens, tokenizer, tokens, out)
-    (out / "labels.json").write_text(json.dumps(gathered.labels, ensure_ascii=False))
-    final = np.minimum(lengths, chosen.tokens)[parts == TRAIN]
+    learnt = _write(gathered, parts, extents.length, chosen.tokens, encoder, tokens, out)
+    if gathered.labels:
+        text = json.dumps(gathered.labels, ensure_ascii=False)
+        (out / "labels.json").write_text(text, encoding="utf-8")
+    final = np.minimum(extents.length, chosen.tokens)[parts == TRAIN]
     summary = DataSummary(
         rows=gathered.rows,
         train_rows=sizes[TRAIN],
@@ -108,41 +107,46 @@ def build(
         dropped={reason: count for reason, count in dropped.items() if count},
         truncated=truncated,
         tokens=int(final.sum()),
-        length_p50=int(np.percentile(lengths[kept], 50)),
-        length_p95=int(np.percentile(lengths[kept], 95)),
-        length_max=int(lengths[kept].max()),
+        learnt_tokens=learnt,
+        length_p50=int(np.percentile(extents.length[kept], 50)),
+        length_p95=int(np.percentile(extents.length[kept], 95)),
+        length_max=int(extents.length[kept].max()),
         labels=len(gathered.labels),
     )
+    _require_learning(summary)
+    gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
-    return Built(summary, gathered.labels, chosen, final, report)
+    return Built(summary, gathered.labels, chosen, report)
 
 
-def assign(
-    gathered: Gathered, dataset: Dataset, seed: int
-) -> tuple[NDArray[np.int8], dict[str, int]]:
-    """The part of every row, and what was dropped: duplicates first, then the split, then leaks."""
-    parts = gathered.parts.copy()
-    dropped: dict[str, int] = {}
-    of_train = np.flatnonzero(parts == TRAIN)
-    twice = of_train[dedup.repeated(gathered.digests[of_train], gathered.label_ids[of_train])]
-    parts[twice] = DROPPED
-    dropped["duplicate"] = len(twice)
-    fractions = {
-        part: _fraction(source)
-        for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test))
-        if source is None or source.uri is None
-    }
-    of_train = np.flatnonzero(parts == TRAIN)
-    if fractions:
-        parts[of_train] = split(gathered.label_ids[of_train], fractions, seed)
-    leaks = dedup.leaking(gathered.digests, parts)
-    parts[leaks] = DROPPED
-    dropped["alsoHeldOut"] = int(leaks.sum())
-    return parts, dropped
+def _extents(batches: Any) -> Extents:
+    lengths, learnt, answers = [], [], []
+    for batch in batches:
+        length = pc.list_value_length(batch.column("input_ids")).to_numpy()
+        has_answers = "prompt_length" in batch.schema.names
+        zero = np.zeros(len(length), np.int32)
+        lengths.append(length)
+        learnt.append(first_learnt(batch.column("labels")) if has_answers else zero)
+        answers.append(batch.column("prompt_length").to_numpy() if has_answers else zero)
+    return Extents(*(np.concatenate(each).astype(np.int32) for each in (lengths, learnt, answers)))
 
 
-def _fraction(source: HeldOutSource | None) -> float:
-    return HELD_OUT_FRACTION if source is None or source.fraction is None else source.fraction
+def _has_no_answer_left(
+    extents: Extents, parts: NDArray[np.int8], max_length: int
+) -> NDArray[np.bool_]:
+    """Rows of which a cut to ``max_length`` leaves nothing to learn, or nothing to compare."""
+    return np.where(parts == TEST, extents.answer >= max_length, extents.learnt >= max_length)
+
+
+def _require_learning(summary: DataSummary) -> None:
+    learnt = summary.learnt_tokens
+    if learnt is not None and learnt < LEAST_LEARNT * summary.tokens:
+        share = learnt / summary.tokens
+        raise DataError(
+            f"only {share:.1%} of the training tokens ({learnt:,} of {summary.tokens:,}) are "
+            "learnt: the rest are prompts",
+            "shorten the prompts, or set dataset.mask to All",
+        )
 
 
 def _write(
@@ -150,44 +154,47 @@ def _write(
     parts: NDArray[np.int8],
     lengths: NDArray[np.int32],
     max_length: int,
-    tokenizer: Any,
+    encoder: Encoder,
     tokens: Path,
     out: Path,
-) -> None:
-    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut."""
+) -> int | None:
+    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut. Returns the
+    number of training tokens that are learnt; None where rows have a class instead."""
+    is_classed = gathered.layout is Layout.LABELS
+    schema = encoder.schema.append(LABEL) if is_classed else encoder.schema
     paths = [tokens.with_name(f"{name}.arrow") for name in PART_NAMES]
     sinks = [pa.OSFile(str(path), "wb") for path in paths]
-    writers = [pa.ipc.new_stream(sink, ROWS_SCHEMA) for sink in sinks]
-    with pa.memory_map(str(tokens)) as ids_map, pa.memory_map(str(gathered.arrow)) as text_map:
-        ids_file, text_file = pa.ipc.open_file(ids_map), pa.ipc.open_file(text_map)
-        start = 0
-        for number in range(ids_file.num_record_batches):
-            ids = ids_file.get_batch(number).column(0)
-            here = slice(start, start + len(ids))
-            start += len(ids)
+    writers = [pa.ipc.new_stream(sink, schema) for sink in sinks]
+    learnt, start = 0, 0
+    with (
+        pa.OSFile(str(tokens), "rb") as tokens_in,
+        pa.OSFile(str(gathered.arrow), "rb") as texts_in,
+    ):
+        tokens_file, texts_file = pa.ipc.open_file(tokens_in), pa.ipc.open_file(texts_in)
+        for number in range(tokens_file.num_record_batches):
+            batch = tokens_file.get_batch(number)
+            here = slice(start, start + batch.num_rows)
+            start += batch.num_rows
             over = np.flatnonzero((lengths[here] > max_length) & (parts[here] != DROPPED))
             if len(over):
-                ids = _cut(ids, over, text_file.get_batch(number).column(0), tokenizer, max_length)
-            labels = pa.array(gathered.label_ids[here].astype(np.int64))
-            batch = pa.record_batch([ids, labels], schema=ROWS_SCHEMA)
+                contents = texts_file.get_batch(number).column(0)
+                batch = encoder.cut(batch, over, contents, max_length)
+            if is_classed:
+                labels = pa.array(gathered.label_ids[here].astype(np.int64))
+                batch = pa.record_batch([*batch.columns, labels], schema=schema)
             for part, writer in enumerate(writers):
                 rows = batch.filter(pa.array(parts[here] == part))
                 if rows.num_rows:
                     writer.write_batch(rows)
+                if part == TRAIN and not is_classed:
+                    learnt += (
+                        pc.sum(pc.not_equal(rows.column("labels").flatten(), IGNORED)).as_py() or 0
+                    )
     for writer, sink in zip(writers, sinks, strict=True):
         writer.close()
         sink.close()
     _save(paths, out)
-
-
-def _cut(
-    ids: pa.Array, over: NDArray[np.int64], texts: pa.Array, tokenizer: Any, max_length: int
-) -> pa.Array:
-    rows = ids.to_pylist()
-    again = encode(tokenizer, [texts[int(row)].as_py() for row in over], max_length)
-    for row, cut in zip(over, again, strict=True):
-        rows[row] = cut
-    return pa.array(rows, ROWS_SCHEMA.field(0).type)
+    return None if is_classed else learnt
 
 
 def _save(paths: list[Path], out: Path) -> None:
@@ -208,9 +215,12 @@ def _report(
 ) -> dict[str, object]:
     """data-report.json: what was read, what was dropped and why, and the balance of classes."""
     notes = list(gathered.notes)
-    conflicts = dedup.conflicting(gathered.digests, gathered.label_ids)
+    conflicts = dedup.conflicting(gathered.asked, gathered.whole)
     if conflicts:
-        notes.append(f"{conflicts} texts stand with more than one class; all were kept")
+        what = "texts stand with more than one class" if gathered.labels else (
+            "prompts stand with more than one answer"
+        )  # fmt: skip
+        notes.append(f"{conflicts} {what}; all were kept")
     counts = {
         name: np.bincount(gathered.label_ids[parts == part], minlength=len(gathered.labels))
         for part, name in enumerate(PART_NAMES)
@@ -220,6 +230,7 @@ def _report(
         "summary": summary.to_wire(),
         "seed": seed,
         "maxLength": {"tokens": chosen.tokens, "reason": chosen.reason},
+        "layout": str(gathered.layout),
         "files": gathered.files,
         "classes": {
             label: {name: int(count[number]) for name, count in counts.items()}

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_api.job import DatasetFormat
+from finetune_api.dataset import DatasetFormat
+from finetune_trainer.data.parquet import MAGIC
 
 NAMES = {
     ".jsonl": DatasetFormat.JSONL,
@@ -11,11 +12,14 @@ NAMES = {
     ".json": DatasetFormat.JSONL,
     ".csv": DatasetFormat.CSV,
     ".tsv": DatasetFormat.CSV,
+    ".parquet": DatasetFormat.PARQUET,
+    ".pq": DatasetFormat.PARQUET,
 }
 """Names of data files below a prefix; others are listed in the report as skipped."""
 
 UNREADABLE = {
-    b"PAR1": "is a Parquet file",
+    b"PARE": "is an encrypted Parquet file",
+    b"ARROW1\x00\x00": "is an Arrow (Feather) file",
     b"\x1f\x8b": "is compressed with gzip",
     b"PK\x03\x04": "is a ZIP archive (or a spreadsheet)",
     b"\xff\xfe": "is UTF-16 text",
@@ -23,6 +27,8 @@ UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "is compressed with zstd",
 }
 NO_ROWS = "holds no rows"
+NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
+FORMAT_FIX = "convert it to JSONL or CSV (both in UTF-8) or to Parquet"
 UTF8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 65536
 
@@ -50,6 +56,8 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     for magic, what in UNREADABLE.items():
         if head.startswith(magic):
             return Detected(None, what, problem=what)
+    if head.startswith(MAGIC) or asked is DatasetFormat.PARQUET:
+        return _parquet(head, asked)
     text = head.removeprefix(UTF8_MARK).lstrip()
     if not text:
         return Detected(None, "empty", problem=NO_ROWS)
@@ -69,8 +77,19 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     if by_name is DatasetFormat.CSV or delimiter.encode() in first_line:
         return Detected(DatasetFormat.CSV, f"header row with delimiter {delimiter!r}", delimiter)
     return Detected(
-        None, "unknown", problem="is neither JSONL (lines of {…}) nor CSV (a header row)"
+        None, "unknown", problem="is none of JSONL (lines of {…}), CSV (a header row) and Parquet"
     )
+
+
+def _parquet(head: bytes, asked: DatasetFormat) -> Detected:
+    """A Parquet file that may be one, or a file that was to be one and is not."""
+    if not head:
+        return Detected(None, "empty", problem=NO_ROWS)
+    if not head.startswith(MAGIC):
+        return Detected(None, "no Parquet", problem="is no Parquet file, as dataset.format says")
+    if asked in (DatasetFormat.AUTO, DatasetFormat.PARQUET):
+        return Detected(DatasetFormat.PARQUET, "its first bytes are PAR1")
+    return Detected(None, "Parquet", problem=f"is a Parquet file, and dataset.format is {asked}")
 
 
 def _delimiter(first_line: bytes) -> str:

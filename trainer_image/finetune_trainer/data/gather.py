@@ -1,28 +1,30 @@
 """All files of a dataset into one Arrow file of sound rows, with what the split must know.
 
-Texts go to disk; memory holds a 16-byte digest, a label and a source a row.
+Contents go to disk; memory holds two 16-byte digests, a class and a part for each row.
 """
 
-import hashlib
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from finetune_api.dataset import Dataset, Layout
 from finetune_api.errors import DataError
-from finetune_api.job import Columns, DatasetFormat
-from finetune_trainer.data.detect import NO_ROWS, detect
-from finetune_trainer.data.problems import Problems, shown
-from finetune_trainer.data.read import NO_ROWS_FIX, Reader
+from finetune_trainer.data.classes import Classes
+from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
+from finetune_trainer.data.layouts import LAYOUTS, Row, choose, tell_missing
+from finetune_trainer.data.problems import Problems
+from finetune_trainer.data.read import Reader
 from finetune_trainer.data.split import TRAIN
 
-SCHEMA = pa.schema([("text", pa.string())])
+SCHEMA = pa.schema([("content", pa.string())])
 CHUNK_ROWS = 2000
 CHUNK_CHARS = 4 * 1024 * 1024
-MAX_CLASSES = 1000
 
 PART_NAMES = ("train", "validation", "test")
 
@@ -38,13 +40,19 @@ class DataFile:
 
 @dataclass
 class Gathered:
-    """Sound rows of all files: texts in ``arrow``, the rest in memory, one entry a row."""
+    """Sound rows of all files: contents in ``arrow``, the rest in memory, one entry a row.
+
+    ``labels`` names the classes; empty, and every class number 0, where rows have none. ``asked``
+    and ``whole`` are digests of what is asked, and of question and answer together.
+    """
 
     arrow: Path
+    layout: Layout
     labels: list[str]
     label_ids: NDArray[np.int32]
     parts: NDArray[np.int8]
-    digests: NDArray[np.void]
+    asked: NDArray[np.void]
+    whole: NDArray[np.void]
     files: list[dict[str, object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -55,126 +63,115 @@ class Gathered:
 
 
 class Gatherer:
-    """Reads files in order (training rows first, they define the classes)."""
+    """Reads files in order (training rows first, they define layout and classes)."""
 
-    def __init__(self, columns: Columns, format_asked: DatasetFormat, arrow: Path) -> None:
-        self.columns, self.format, self.arrow = columns, format_asked, arrow
+    def __init__(self, dataset: Dataset, layouts: tuple[Layout, ...], arrow: Path) -> None:
+        self.dataset, self.possible, self.arrow = dataset, layouts, arrow
         self.problems = Problems()
-        self.ids: dict[str, int] = {}
-        self.first_seen: list[tuple[str, int]] = []
-        self.label_ids, self.parts, self.digests = array("i"), array("b"), bytearray()
+        self.layout: Layout | None = None
+        self.classes = Classes(dataset.columns.label, self.problems)
+        self.label_ids, self.parts = array("i"), array("b")
+        self.asked, self.whole = bytearray(), bytearray()
         self.files: list[dict[str, object]] = []
         self.notes: list[str] = []
-        self._texts: list[str] = []
-        self._chars = 0
 
     def gather(self, files: list[DataFile]) -> Gathered:
         """Read all files; DataError with everything that is wrong."""
         with pa.OSFile(str(self.arrow), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
             for file in sorted(files, key=lambda file: file.part):
                 self._read(file, writer)
-            self._flush(writer)
-        self._check_classes()
+        numbers, parts = np.array(self.label_ids, np.int32), np.array(self.parts, np.int8)
+        names: list[str] = []
+        if self.layout is Layout.LABELS:
+            self.classes.check(numbers[parts == TRAIN])
         self.problems.raise_any()
-        names, renumbered = _sorted_labels(self.ids, np.array(self.label_ids, np.int32))
-        self._near_equal_labels(names)
+        if self.layout is Layout.LABELS:
+            names, numbers = self.classes.in_order(numbers)
+            self.notes += self.classes.notes()
+        assert self.layout is not None
         return Gathered(
-            self.arrow, names, renumbered, np.array(self.parts, np.int8),
-            np.frombuffer(bytes(self.digests), "V16"), self.files, self.notes,
+            self.arrow, self.layout, names, numbers, parts,
+            np.frombuffer(self.asked, "V16"), np.frombuffer(self.whole, "V16"),
+            self.files, self.notes,
         )  # fmt: skip
 
     def _read(self, file: DataFile, writer: pa.ipc.RecordBatchFileWriter) -> None:
-        found = detect(file.path, self.format)
+        found = detect(file.path, self.dataset.format)
         entry: dict[str, object] = {
             "name": file.name, "part": PART_NAMES[file.part], "bytes": file.path.stat().st_size,
         }  # fmt: skip
         self.files.append(entry)
         if found.problem:
-            is_empty = found.problem == NO_ROWS
-            fix = NO_ROWS_FIX if is_empty else "convert it to JSONL or CSV in UTF-8"
+            fix = NO_ROWS_FIX if found.problem == NO_ROWS else FORMAT_FIX
             self.problems.add(file.name, 0, rule=found.problem, fix=fix)
             return
-        reader = Reader(file.path, file.name, found, self.columns, self.problems)
-        for row in reader.rows():
-            number = self._class(file, row.line, row.label)
-            if number is None:
+        reader = Reader(file.path, file.name, found, self.problems)
+        before, count = self.problems.count, 0
+        rows, lines, chars = [], [], 0
+        for row in self._rows(reader):
+            rows.append(row)
+            lines.append(reader.line)
+            chars += len(row.content)
+            if len(rows) >= CHUNK_ROWS or chars >= CHUNK_CHARS:
+                count += len(rows)
+                self._keep(file, rows, lines, writer)
+                rows, lines, chars = [], [], 0
+        count += len(rows)
+        self._keep(file, rows, lines, writer)
+        if count == 0 and self.problems.count == before:
+            reader.tell_at(0, rule=NO_ROWS, fix=NO_ROWS_FIX)
+        entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
+        if reader.blank_lines:
+            self.notes.append(f"{file.name}: {reader.blank_lines} blank lines passed over")
+
+    def _rows(self, reader: Reader) -> Iterator[Row]:
+        """The sound rows of a file."""
+        columns, seen = self.dataset.columns, reader.columns()
+        if self.layout is None and seen:
+            self.layout = choose(self.dataset.layout, self.possible, columns, seen)
+        layout = LAYOUTS[self.layout or self.possible[0]](columns)
+        roles = {getattr(columns, role): role for role in layout.roles}
+        needed = roles.keys()
+        if reader.header_line is not None and seen and not needed <= set(seen):
+            reader.line = reader.header_line
+            tell_missing(layout, columns, seen, reader.tell)
+            return
+        for record in reader.records(roles):
+            if not needed <= record.keys():
+                tell_missing(layout, columns, list(record), reader.tell)
                 continue
-            self._texts.append(row.text)
-            self._chars += len(row.text)
-            self.label_ids.append(number)
-            self.parts.append(file.part)
-            self.digests += hashlib.blake2b(row.text.encode(), digest_size=16).digest()
-            if len(self._texts) >= CHUNK_ROWS or self._chars >= CHUNK_CHARS:
-                self._flush(writer)
-        notes = reader.notes
-        entry |= {"format": str(found.format), "reason": found.reason, "rows": notes.rows}
-        if notes.blank_lines:
-            self.notes.append(f"{file.name}: {notes.blank_lines} blank lines passed over")
-        if notes.trimmed_labels:
-            self.notes.append(f"{file.name}: {notes.trimmed_labels} labels had spaces around them")
+            row = layout.row(record, reader.tell)
+            if row is not None:
+                yield row
+        if layout.trimmed_labels:
+            text = f"{reader.name}: {layout.trimmed_labels} labels had spaces around them"
+            self.notes.append(text)
 
-    def _class(self, file: DataFile, line: int, label: str) -> int | None:
-        number = self.ids.get(label)
-        if number is None and file.part == TRAIN:
-            number = self.ids[label] = len(self.ids)
-            self.first_seen.append((file.name, line))
-        elif number is None:
-            known = ", ".join(sorted(self.ids)[:8]) + (", …" if len(self.ids) > 8 else "")
-            self.problems.add(
-                file.name, line, field=self.columns.label, value=shown(label),
-                rule="is a class that no training row has", fix=f"use one of: {known}",
-            )  # fmt: skip
-        return number
-
-    def _flush(self, writer: pa.ipc.RecordBatchFileWriter) -> None:
-        if self._texts:
-            writer.write_batch(pa.record_batch([pa.array(self._texts)], schema=SCHEMA))
-            self._texts, self._chars = [], 0
-
-    def _check_classes(self) -> None:
-        label = self.columns.label
-        train = [n for n, part in zip(self.label_ids, self.parts, strict=True) if part == TRAIN]
-        if not train:
+    def _keep(
+        self,
+        file: DataFile,
+        rows: list[Row],
+        lines: list[int],
+        writer: pa.ipc.RecordBatchFileWriter,
+    ) -> None:
+        """Number and hash the rows of a chunk, and write their contents."""
+        numbers: list[int | None] = [0] * len(rows)
+        if self.layout is Layout.LABELS:
+            numbers = self.classes.numbers(
+                [row.answer for row in rows], file.name, lines, defines=file.part == TRAIN
+            )
+        rows = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
+        if not rows:
             return
-        if len(self.ids) == 1:
-            self.problems.add(
-                "the training rows", 0, field=label, value=shown(next(iter(self.ids))),
-                rule="has one class only", fix="add rows of at least one other class",
-            )  # fmt: skip
-        if len(self.ids) > MAX_CLASSES or (len(self.ids) > 20 and len(self.ids) * 2 > len(train)):
-            self.problems.add(
-                "the training rows", 0, field=label,
-                rule=f"has {len(self.ids)} different values in {len(train)} rows",
-                fix="name the column with the class in dataset.columns.label",
-            )  # fmt: skip
-            return
-        counts = np.bincount(train, minlength=len(self.ids))
-        for name, number in self.ids.items():
-            if counts[number] < 2:
-                file, line = self.first_seen[number]
-                self.problems.add(
-                    file, line, field=label, value=shown(name),
-                    rule="is a class with a single row", fix="give every class 2 rows or more",
-                )  # fmt: skip
-
-    def _near_equal_labels(self, names: list[str]) -> None:
-        lowered: dict[str, str] = {}
-        for name in names:
-            other = lowered.setdefault(name.lower(), name)
-            if other != name:
-                self.notes.append(f"classes {other!r} and {name!r} differ only in capitals")
-
-
-def _sorted_labels(
-    ids: dict[str, int], numbers: NDArray[np.int32]
-) -> tuple[list[str], NDArray[np.int32]]:
-    """Class names in order (whole numbers by value), and the rows renumbered to it."""
-    whole = all(name.lstrip("-").isdigit() for name in ids)
-    names = sorted(ids, key=(lambda name: (int(name), name)) if whole else None)
-    to_new = np.empty(len(ids), np.int32)
-    for new, name in enumerate(names):
-        to_new[ids[name]] = new
-    return names, to_new[numbers]
+        contents = pa.array([row.content for row in rows], pa.string())
+        writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
+        self.label_ids.extend([number for number in numbers if number is not None])
+        self.parts.extend([file.part] * len(rows))
+        hashes = [blake2b(row.asked.encode(), digest_size=16) for row in rows]
+        self.asked += b"".join([asked.digest() for asked in hashes])
+        for row, whole in zip(rows, hashes, strict=True):
+            whole.update(b"\0" + row.answer.encode())
+        self.whole += b"".join([whole.digest() for whole in hashes])
 
 
 def require_rows(count: int, part: str) -> None:

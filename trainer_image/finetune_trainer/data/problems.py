@@ -17,16 +17,19 @@ VALUE_SHOWN = 80
 
 @dataclass(frozen=True)
 class Place:
-    """Where a problem is: file, line (1-based; 0 = the whole file), and the offending value."""
+    """Where a problem is: file, line (1-based; 0 = the whole file), and the offending value.
+    ``in_rows``: the file has rows, not lines."""
 
     file: str
     line: int
     value: str
+    in_rows: bool = False
 
     @property
     def where(self) -> str:
-        """`rows.jsonl:9`."""
-        return f"{self.file}:{self.line}" if self.line else self.file
+        """`rows.jsonl:9`, `rows.parquet row 9`, or the file alone."""
+        separator = " row " if self.in_rows else ":"
+        return f"{self.file}{separator}{self.line}" if self.line else self.file
 
     def __str__(self) -> str:
         return f"{self.where} ({self.value})" if self.value else self.where
@@ -69,6 +72,8 @@ class Problems:
 
     def __init__(self) -> None:
         self.kinds: dict[tuple[str, str], Kind] = {}
+        self.files_of_rows: set[str] = set()
+        """Files whose places are rows: they have no lines."""
 
     def add(
         self, file: str, line: int, *, rule: str, fix: str, field: str = "", value: str = ""
@@ -77,7 +82,7 @@ class Problems:
         kind = self.kinds.setdefault((field, rule), Kind(field, rule, fix))
         kind.count += 1
         if len(kind.places) < KEPT_PER_KIND:
-            kind.places.append(Place(file, line, short(value)))
+            kind.places.append(Place(file, line, short(value), file in self.files_of_rows))
 
     @property
     def count(self) -> int:

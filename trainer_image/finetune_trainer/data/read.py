@@ -1,139 +1,162 @@
-"""Rows of a file, every one checked.
+"""Records of a file, one a row: a JSON line, the cells under a header, a row of Parquet columns.
 
-Yields only sound rows; whatever is wrong goes to ``Problems`` with file and line. Nothing is
-guessed: a label that is a number with a fraction, or a row with one cell too few, is an error.
+Whatever cannot be read goes to ``Problems`` with file and place.
 """
 
 import csv
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from finetune_api.job import Columns, DatasetFormat
-from finetune_trainer.data.detect import NO_ROWS, UTF8_MARK, Detected
+import msgspec
+
+from finetune_api.dataset import DatasetFormat
+from finetune_trainer.data.detect import UTF8_MARK, Detected
+from finetune_trainer.data.layouts import UTF8_FIX
+from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.problems import Problems, shown
 
 CSV_FIELD_LIMIT = 16 * 1024 * 1024
 """Characters of one CSV cell; a missing quote must not swallow a whole file."""
 
-LABEL_RULE = "must be text or a whole number"
-NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
-UTF8_FIX = "save the file as UTF-8"
-COMMON_TEXT = ("text", "sentence", "content", "body", "message", "input", "review", "document")
-COMMON_LABEL = ("label", "labels", "category", "class", "target", "intent", "topic", "tag")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One example: text and class name, and the line it stands on."""
-
-    text: str
-    label: str
-    line: int
-
-
-@dataclass
-class FileNotes:
-    """Harmless things about a file that the report tells."""
-
-    rows: int = 0
-    blank_lines: int = 0
-    trimmed_labels: int = 0
+Record = dict[str, Any]
 
 
 class Reader:
-    """Reads one file; ``name`` is what messages call it."""
+    """Reads one file; ``name`` is what messages call it.
 
-    def __init__(
-        self, path: Path, name: str, detected: Detected, columns: Columns, problems: Problems
-    ) -> None:
+    ``line`` is where the present record stands: its line, in Parquet its row, both from 1.
+    """
+
+    def __init__(self, path: Path, name: str, detected: Detected, problems: Problems) -> None:
         self.path, self.name, self.detected = path, name, detected
-        self.columns, self.problems = columns, problems
-        self.notes = FileNotes()
+        self.problems = problems
+        self.line = 0
+        self.blank_lines = 0
+        if detected.format is DatasetFormat.PARQUET:
+            problems.files_of_rows.add(name)
 
-    def rows(self) -> Iterator[Row]:
-        """Sound rows in file order."""
-        before = self.problems.count
-        json_lines = self.detected.format is DatasetFormat.JSONL
-        for line, record in self._json_records() if json_lines else self._csv_records():
-            row = self._row(line, record)
-            if row is not None:
-                self.notes.rows += 1
-                yield row
-        if self.notes.rows == 0 and self.problems.count == before:
-            self._bad(0, rule=NO_ROWS, fix=NO_ROWS_FIX)
+    @property
+    def header_line(self) -> int | None:
+        """Where the columns of all records are named, 0 being the file; None: by each record."""
+        return {DatasetFormat.CSV: 1, DatasetFormat.PARQUET: 0}.get(self.detected.format)
 
-    def _bad(self, line: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
+    def columns(self) -> list[str]:
+        """Columns of the first record that can be read; nothing is told."""
+        unheard = Reader(self.path, self.name, self.detected, Problems())
+        if self.detected.format is DatasetFormat.PARQUET:
+            file = ParquetRows.open(self.path, unheard.tell_at)
+            return file.names if file is not None else []
+        return next((list(record) for record in unheard.records({})), [])
+
+    def records(self, roles: Mapping[str, str]) -> Iterator[Record]:
+        """Every record that could be read, in file order.
+
+        ``roles`` names the columns that are needed, and what each is for.
+        """
+        match self.detected.format:
+            case DatasetFormat.PARQUET:
+                return self._parquet_records(roles)
+            case DatasetFormat.CSV:
+                return self._csv_records()
+            case _:
+                return self._json_records()
+
+    def tell(self, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
+        """One broken rule at the present record."""
+        self.problems.add(self.name, self.line, rule=rule, fix=fix, field=field, value=value)
+
+    def tell_at(self, line: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
+        """One broken rule at a line (or row) of this file; 0 is the file itself."""
         self.problems.add(self.name, line, rule=rule, fix=fix, field=field, value=value)
 
-    def _lines(self) -> Iterator[tuple[int, str | None]]:
-        """Decoded lines with their numbers; None where a line is not UTF-8 (told)."""
+    def _lines(self) -> Iterator[str]:
+        """Decoded lines; an empty stand-in for one that is not UTF-8 (told)."""
         with self.path.open("rb") as file:
             for number, raw in enumerate(file, 1):
-                data = raw.removeprefix(UTF8_MARK) if number == 1 else raw
+                line = self._decoded(number, raw)
+                yield line if line is not None else "\n"
+
+    def _decoded(self, number: int, raw: bytes) -> str | None:
+        data = raw.removeprefix(UTF8_MARK) if number == 1 else raw
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = data[error.start : error.start + 1].hex()
+            self.tell_at(
+                number, rule="is not UTF-8", fix=UTF8_FIX,
+                value=f"byte 0x{byte} at column {error.start + 1}",
+            )  # fmt: skip
+            return None
+
+    def _json_records(self) -> Iterator[Record]:
+        decode = msgspec.json.Decoder().decode
+        with self.path.open("rb") as file:
+            for self.line, raw in enumerate(file, 1):
                 try:
-                    yield number, data.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    byte = data[error.start : error.start + 1].hex()
-                    self._bad(
-                        number, rule="is not UTF-8", fix=UTF8_FIX,
-                        value=f"byte 0x{byte} at column {error.start + 1}",
+                    record = decode(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    record = self._json_or_why_not(raw)
+                    if record is None:
+                        continue
+                if isinstance(record, dict):
+                    yield record
+                else:
+                    self.tell(
+                        rule="is not a JSON object", fix="write one JSON object a line",
+                        value=shown(record),
                     )  # fmt: skip
-                    yield number, None
 
-    def _json_records(self) -> Iterator[tuple[int, dict[str, object]]]:
-        for number, line in self._lines():
-            if line is None:
-                continue
-            if line.isspace() or not line:
-                self.notes.blank_lines += 1
-                continue
-            try:
-                record = json.loads(line.rstrip())
-            except ValueError as error:
-                at = f"column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-                why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                self._bad(
-                    number, rule="is not valid JSON", fix="write one JSON object a line",
-                    value=f"{why} at {at}",
-                )  # fmt: skip
-                continue
-            if not isinstance(record, dict):
-                self._bad(
-                    number, rule="is not a JSON object", fix="write one JSON object a line",
-                    value=shown(record),
-                )  # fmt: skip
-                continue
-            yield number, record
+    def _json_or_why_not(self, raw: bytes) -> Any:
+        """A line that the fast and strict parser refuses. Python's own reads a little more, and
+        says where it stops (told, and None)."""
+        line = self._decoded(self.line, raw)
+        if line is None:
+            return None
+        if not line or line.isspace():
+            self.blank_lines += 1
+            return None
+        try:
+            return json.loads(line.rstrip())
+        except (ValueError, RecursionError) as error:
+            at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            self.tell(
+                rule="is not valid JSON", fix="write one JSON object a line", value=f"{why}{at}"
+            )
+            return None
 
-    def _csv_records(self) -> Iterator[tuple[int, dict[str, object]]]:
+    def _parquet_records(self, roles: Mapping[str, str]) -> Iterator[Record]:
+        file = ParquetRows.open(self.path, self.tell_at)
+        if file is not None and self._header_is_sound(file.names):
+            for self.line, record in file.records(roles):
+                yield record
+
+    def _csv_records(self) -> Iterator[Record]:
         csv.field_size_limit(CSV_FIELD_LIMIT)
-        # A line that is not UTF-8 has been told; an empty stand-in keeps the line numbers right.
-        lines = (line if line is not None else "\n" for _, line in self._lines())
-        reader = csv.reader(lines, delimiter=self.detected.delimiter, strict=True)
+        reader = csv.reader(self._lines(), delimiter=self.detected.delimiter, strict=True)
         header: list[str] | None = None
         start = 1
         try:
             for cells in reader:
-                line, start = start, reader.line_num + 1
+                self.line, start = start, reader.line_num + 1
                 if not cells:
-                    self.notes.blank_lines += 1
+                    self.blank_lines += 1
                 elif header is None:
                     header = [cell.strip() for cell in cells]
                     if not self._header_is_sound(header):
                         return
                 elif len(cells) != len(header):
-                    self._bad(
-                        line, rule="has another number of cells than the header",
+                    self.tell(
+                        rule="has another number of cells than the header",
                         fix="quote cells that hold the delimiter or line breaks",
                         value=f"{len(cells)} cells, header has {len(header)}",
                     )  # fmt: skip
                 else:
-                    yield line, dict(zip(header, cells, strict=True))
+                    yield dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            self._bad(
+            self.tell_at(
                 start, rule="is not valid CSV", value=str(error),
                 fix="close every quote and double quotes inside quoted cells",
             )  # fmt: skip
@@ -141,87 +164,8 @@ class Reader:
     def _header_is_sound(self, header: list[str]) -> bool:
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
-            self._bad(
-                1, rule="stands twice in the header", fix="give each column its own name",
-                field=twice[0], value=f"columns: {', '.join(header)}",
+            self.tell_at(
+                self.header_line or 0, rule="stands twice in the header", field=twice[0],
+                fix="give each column its own name", value=f"columns: {', '.join(header)}",
             )  # fmt: skip
-        missing = [c for c in (self.columns.text, self.columns.label) if c not in header]
-        for column in missing:
-            self._missing(1, column, header)
-        return not twice and not missing
-
-    def _missing(self, line: int, column: str, seen: list[str]) -> None:
-        role = "text" if column == self.columns.text else "label"
-        other = self.columns.label if role == "text" else self.columns.text
-        candidates = [name for name in seen if name != other]
-        common = COMMON_TEXT if role == "text" else COMMON_LABEL
-        lowered = {name.lower(): name for name in candidates}
-        close = [lowered[name] for name in common if name in lowered]
-        close += get_close_matches(column, candidates, n=1)
-        hint = close[0] if close else "the column's name"
-        self._bad(
-            line, rule="is missing", field=column,
-            value="columns seen: " + (", ".join(seen[:12]) or "none"),
-            fix=f"set dataset.columns.{role}: {hint}",
-        )  # fmt: skip
-
-    def _row(self, line: int, record: dict[str, object]) -> Row | None:
-        missing = [c for c in (self.columns.text, self.columns.label) if c not in record]
-        for column in missing:
-            self._missing(line, column, list(record))
-        if missing:
-            return None
-        text = self._text(line, record[self.columns.text])
-        label = self._label(line, record[self.columns.label])
-        return Row(text, label, line) if text is not None and label is not None else None
-
-    def _text(self, line: int, value: object) -> str | None:
-        field = self.columns.text
-        if not isinstance(value, str):
-            self._bad(
-                line, rule="must be text", fix="write text in every row",
-                field=field, value=shown(value),
-            )  # fmt: skip
-            return None
-        if not value or value.isspace():
-            self._bad(
-                line, rule="is empty", fix="remove rows without text or fill them", field=field
-            )
-            return None
-        if not _encodable(value):
-            self._bad(
-                line, rule="holds half of a surrogate pair", field=field, fix=UTF8_FIX,
-                value=shown(value),
-            )  # fmt: skip
-            return None
-        return value
-
-    def _label(self, line: int, value: object) -> str | None:
-        field = self.columns.label
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            self._bad(
-                line, rule="has no value", fix="give every row its class", field=field,
-                value=shown(value),
-            )  # fmt: skip
-            return None
-        if not isinstance(value, str) or not _encodable(value):
-            self._bad(
-                line, rule=LABEL_RULE, fix="write the class name as text", field=field,
-                value=shown(value),
-            )  # fmt: skip
-            return None
-        trimmed = value.strip()
-        self.notes.trimmed_labels += trimmed != value
-        return trimmed
-
-
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        return not twice

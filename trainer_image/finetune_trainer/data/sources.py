@@ -25,7 +25,7 @@ from finetune_trainer.storage.manifest import MANIFEST, file_list, hash_folder
 from finetune_trainer.storage.objects import ObjectStore
 from finetune_trainer.storage.transfer import download, upload
 
-DATA_VERSION = "1"
+DATA_VERSION = "2"
 """Rises when the same inputs would give other prepared rows."""
 
 
@@ -103,7 +103,7 @@ def _list_data(uri: str, store: ObjectStore) -> list[ObjectInfo]:
     if not found:
         names = ", ".join(item.key_relative for item in objects[:5])
         raise PlaceError(
-            f"{uri} holds no .jsonl or .csv file, only {names}",
+            f"{uri} holds no .jsonl, .csv or .parquet file, only {names}",
             "name the data file itself, or rename it",
         )
     return found
@@ -150,6 +150,7 @@ def fingerprint(job: JobConfig, model: ModelFiles, data: DataFiles) -> str:
         "model": model.hashes,
         "data": data.hashes,
         "dataset": job.spec.dataset.to_wire(),
+        "chatTemplate": job.spec.model.chat_template,
         "seed": job.spec.training.seed,
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))

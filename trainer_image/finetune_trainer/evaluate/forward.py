@@ -1,21 +1,18 @@
-"""Eval-mode forward passes over rows, shared by the ranks: logits, features, loss.
+"""Eval-mode forward passes over rows, shared by the ranks: logits, features, loss."""
 
-Ranks take every world-th row of the order by length, so each has the same work and little padding.
-"""
-
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune_trainer.distributed import Gang
-
-TOKENS_AT_ONCE = 4096
-"""Padded tokens of a forward batch: nothing is kept for a backward pass."""
+from finetune_trainer.data.gather import PART_NAMES
+from finetune_trainer.evaluate.turns import turns
+from finetune_trainer.session import Session
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,19 @@ class Rows:
     dataset: Any
     collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
     lengths: NDArray[np.int32]
+
+    @classmethod
+    def of_parts(cls, prepared: Path, collate: Any) -> dict[str, Self]:
+        """All parts of the prepared data by name."""
+        import datasets
+        import pyarrow.compute as pc
+
+        parts = {}
+        for name in PART_NAMES:
+            dataset = datasets.load_from_disk(str(prepared / name))
+            lengths = pc.list_value_length(dataset.data.column("input_ids"))
+            parts[name] = cls(dataset, collate, lengths.to_numpy().astype(np.int32))
+        return parts
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -39,47 +49,45 @@ class Rows:
         return Rows(self.dataset.select(chosen), self.collate, self.lengths[chosen])
 
 
-class Stopped(Exception):  # noqa: N818  (an outcome, not an error)
-    """A stop request arrived during a long pass; all ranks leave together."""
-
-
 def forward(
     model: Any,
     rows: Rows,
-    gang: Gang,
+    session: Session,
     take: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor],
     *,
-    beat: Callable[[], None],
-    stop: Callable[[], bool] = lambda: False,
-    autocast: bool = False,
+    may_stop: bool = False,
 ) -> NDArray[np.float32]:
-    """``take(outputs, batch)`` [batch, width] of every row, in row order, on every rank.
+    """``take(model, batch)`` [batch, width] of every row, in row order, on every rank.
 
-    Stopped on all ranks when ``stop()`` is true on one.
+    Stopped on all ranks when ``may_stop`` and one is asked to stop.
     """
-    order = np.argsort(-rows.lengths, kind="stable")
-    mine = order[gang.rank :: gang.world]
+    gang = session.gang
     results: list[NDArray[np.float32]] = []
-    was_training = model.training
-    model.eval()
-    context = torch.autocast("cuda", torch.bfloat16) if autocast else nullcontext()
-    done, stopped = 0, False
-    with torch.no_grad(), context:
-        while done < len(mine) and not stopped:
-            count = max(1, TOKENS_AT_ONCE // max(1, int(rows.lengths[mine[done]])))
-            chosen = mine[done : done + count]
+    mine: list[NDArray[np.int64]] = []
+    with inference(model, autocast=session.autocast):
+        for chosen, count in turns(rows.lengths, gang.rank, gang.world):
             batch = rows.collate([rows.dataset[int(row)] for row in chosen])
             batch = {name: value.to(gang.device) for name, value in batch.items()}
-            inputs = {name: value for name, value in batch.items() if name != "labels"}
-            results.append(take(model(**inputs), batch).float().cpu().numpy())
-            done += len(chosen)
-            beat()
-            stopped = stop()
-    model.train(was_training)
-    if gang.any(stopped):
-        raise Stopped
+            results.append(take(model, batch).float().cpu().numpy()[:count])
+            mine.append(chosen[:count])
+            session.beat()
+            if may_stop:
+                session.leave_if_asked()
     part = np.concatenate(results) if results else None
-    return _merge(gang.gather_objects((mine, part)), len(rows))
+    return _merge(gang.gather_objects((np.concatenate(mine), part)), len(rows))
+
+
+@contextmanager
+def inference(model: Any, *, autocast: bool) -> Iterator[None]:
+    """Eval mode without gradients; the model's mode is put back afterwards."""
+    was_training = model.training
+    model.eval()
+    with (
+        torch.no_grad(),
+        torch.autocast("cuda", torch.bfloat16) if autocast else nullcontext(),
+    ):
+        yield
+    model.train(was_training)
 
 
 def _merge(
@@ -93,9 +101,14 @@ def _merge(
     return merged
 
 
-def logits(outputs: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def without_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a model is given when nothing is learnt."""
+    return {name: value for name, value in batch.items() if name != "labels"}
+
+
+def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The class scores of a batch."""
-    scores: torch.Tensor = outputs["logits"]
+    scores: torch.Tensor = model(**without_labels(batch))["logits"]
     return scores
 
 

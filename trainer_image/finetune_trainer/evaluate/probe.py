@@ -8,17 +8,25 @@ arXiv:2202.10054: fine-tuning from a probe does not distort features as a random
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune_trainer.distributed import Gang
-from finetune_trainer.evaluate.forward import Rows, forward
+from finetune_trainer import zero
+from finetune_trainer.evaluate import classes
+from finetune_trainer.evaluate.baseline import Arrays
+from finetune_trainer.evaluate.forward import Rows, forward, without_labels
+from finetune_trainer.model.load import Loaded
+from finetune_trainer.session import Session
 
-STRENGTHS = (1e-4, 1e-3, 0.01, 0.1, 1.0)
-"""Inverse L2 strengths that are tried; the validation rows choose."""
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Inverse L2 strengths; the search starts in the middle and goes on while the loss falls."""
+FOLDS = 5
+CHOOSING_ROWS = 4_000
+"""Training rows that choose the strength at most: several fits a strength."""
 SCALE_FLOOR = 0.25
 """Least scale of a feature, as a share of the median."""
 MAX_ROWS = 20_000
@@ -41,8 +49,43 @@ class Probe:
         return self.scores(features).argmax(axis=1)
 
 
+def measure(
+    session: Session, loaded: Loaded, parts: dict[str, Rows]
+) -> tuple[Arrays, dict[str, Any]]:
+    """Features of all ranks, a probe by rank 0; the base's score is the better of two views.
+
+    Returns ``weight``, ``bias`` and the test rows' ``predicted`` classes, and the scores; empty on
+    other ranks.
+    """
+    train, seed = parts["train"], session.job.spec.training.seed
+    if len(train) > MAX_ROWS:
+        rng = np.random.default_rng([seed, 4])
+        train = train.some(np.sort(rng.permutation(len(train))[:MAX_ROWS]))
+    used = {"train": train, "test": parts["test"]}
+    with zero.for_passes(session, loaded.model) as model:
+        views = {name: features(model, loaded.head, rows, session) for name, rows in used.items()}
+    if not session.gang.is_main:
+        return {}, {}
+    labels = {name: rows.labels for name, rows in used.items()}
+    has_bias = loaded.model.get_submodule(loaded.head).bias is not None
+    scores, probes, predicted = {}, {}, {}
+    for number, view in enumerate(("head", "mean")):
+        probes[view] = fit(
+            views["train"][number], labels["train"], classes=loaded.model.config.num_labels,
+            intercept=has_bias or view == "mean", seed=seed, beat=session.beat,
+        )  # fmt: skip
+        predicted[view] = probes[view].predict(views["test"][number])
+        scores[view] = classes.accuracy(labels["test"], predicted[view])
+    better = max(scores, key=lambda view: scores[view])
+    arrays = {
+        "weight": probes["head"].weight, "bias": probes["head"].bias,
+        "predicted": predicted[better],
+    }  # fmt: skip
+    return arrays, {"accuracy": scores, "better": better}
+
+
 def features(
-    model: Any, head: str, rows: Rows, gang: Gang, **options: Any
+    model: Any, head: str, rows: Rows, session: Session
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Two views of every row: the head's input, and the mean of the last hidden states."""
     caught: dict[str, torch.Tensor] = {}
@@ -50,7 +93,8 @@ def features(
     def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         caught["input"] = inputs[0]
 
-    def take(outputs: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def take(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        outputs = model(**without_labels(batch))
         mask = batch["attention_mask"]
         before_head = caught.pop("input")
         if before_head.dim() == 3:
@@ -67,7 +111,7 @@ def features(
     model.config.output_hidden_states = True
     handle = module.register_forward_pre_hook(hook)
     try:
-        both = forward(model, rows, gang, take, **options)
+        both = forward(model, rows, session, take, may_stop=True)
     finally:
         handle.remove()
         model.config.output_hidden_states = wanted
@@ -76,38 +120,83 @@ def features(
 
 
 def fit(
-    train: NDArray[np.float32],
-    train_labels: NDArray[np.int64],
-    validation: NDArray[np.float32],
-    validation_labels: NDArray[np.int64],
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
     *,
     classes: int,
     intercept: bool = True,
+    seed: int,
     beat: Callable[[], None] = lambda: None,
 ) -> Probe:
-    """The probe whose regularisation suits the validation rows best (log loss)."""
+    """The probe of ``rows`` [rows, features], regularised as cross-validation finds best."""
+    chosen = np.random.default_rng([seed, 5]).permutation(len(labels))[:CHOOSING_ROWS]
+    strength = _strength(rows[chosen], labels[chosen], classes, intercept, seed, beat)
+    return _fit(rows, labels, strength, classes, intercept, beat)
+
+
+def _strength(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    intercept: bool,
+    seed: int,
+    beat: Callable[[], None],
+) -> float:
+    """The strength with the least log loss on the rows that each fold holds out.
+
+    Held-out validation rows are too few to tell neighbours apart; all training rows together are
+    not.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = min(FOLDS, int(np.bincount(labels).max()))
+    if folds < 2:
+        return STRENGTHS[len(STRENGTHS) // 2]
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # Classes with fewer rows than folds: some folds go without them.
+        warnings.simplefilter("ignore", UserWarning)
+        splits = list(splitter.split(rows, labels))
+
+    @cache
+    def loss(at: int) -> float:
+        if not 0 <= at < len(STRENGTHS):
+            return float("inf")
+        total = 0.0
+        for learn, hold in splits:
+            probe = _fit(rows[learn], labels[learn], STRENGTHS[at], classes, intercept, beat)
+            total += _log_loss(probe.scores(rows[hold]), labels[hold]) * len(hold)
+        return total
+
+    at = len(STRENGTHS) // 2
+    step = 1 if loss(at + 1) < loss(at) else -1
+    while loss(at + step) < loss(at):
+        at += step
+    return STRENGTHS[at]
+
+
+def _fit(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    strength: float,
+    classes: int,
+    intercept: bool,
+    beat: Callable[[], None],
+) -> Probe:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    wide = train.astype(np.float64)
+    wide = rows.astype(np.float64)
     mean = wide.mean(axis=0) if intercept else np.zeros(wide.shape[1])
     scale = wide.std(axis=0)
     # A feature that hardly varies must not be blown up: its weight would be huge in the head.
     scale = np.maximum(scale, SCALE_FLOOR * np.median(scale)) + 1e-12
-    scaled = (wide - mean) / scale
-    best: tuple[float, Probe] | None = None
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=500, fit_intercept=intercept)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(scaled, train_labels)
-        beat()
-        probe = _folded(model, mean, scale, classes)
-        loss = _log_loss(probe.scores(validation), validation_labels)
-        if best is None or loss < best[0]:
-            best = (loss, probe)
-    assert best is not None
-    return best[1]
+    model = LogisticRegression(C=strength, max_iter=500, fit_intercept=intercept)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit((wide - mean) / scale, labels)
+    beat()
+    return _folded(model, mean, scale, classes)
 
 
 def _folded(

@@ -51,7 +51,7 @@ class Follower:
             last = time.monotonic()
             while self.pod.over is None:
                 met = await follow(
-                    self.me, self.timing, session, epoch=self.pod.epoch,
+                    self.me, self.timing, session, told=self.pod.past(),
                     on_joined=self._joined, on_message=self._order,
                 )  # fmt: skip
                 self._link = None

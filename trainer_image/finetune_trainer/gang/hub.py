@@ -13,7 +13,7 @@ from finetune_api.exits import Failure
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import EvaluationResult
 from finetune_trainer.gang.finish import Finish
-from finetune_trainer.gang.ledger import FencedError, LedgerBook
+from finetune_trainer.gang.ledger import FencedError, LedgerBook, Trace
 from finetune_trainer.gang.members import Epoch, Link, Member, Message, straggler
 from finetune_trainer.gang.pod import Pod
 from finetune_trainer.gang.settings import Identity, Timing
@@ -61,13 +61,14 @@ class Hub:
 
     def on_join(self, index: int, link: Link, info: Message) -> None:
         """A pod has come; under a known index it replaces the one that was there."""
-        if int(info.get("epoch", 0)) > max(self._book.ledger.last, 0) and self._book.ledger.last:
+        if int(info["epoch"]) > max(self._book.ledger.last, 0) and self._book.ledger.last:
             self._commits.fatal = FencedError(
                 f"pod {index} has already followed another index 0 in epoch {info['epoch']}"
             )
         if index in self.members:
             self.on_lost(index, self.members[index].link)
-        self.members[index] = Member(index, link, info["pod"], info["node"])
+        past = Trace(int(info["epoch"]), float(info["seconds"]), int(info["step"]))
+        self.members[index] = Member(index, link, info["pod"], info["node"], past)
         if self.pod.over is not None:
             link.send({"do": "over", "ok": self.pod.over})
         self._news()

@@ -15,10 +15,10 @@ from finetune_api.progress import Checkpoint, Stage
 from finetune_trainer.gang.failures import FINAL_AT_ONCE, Seen, cause, patience
 from finetune_trainer.gang.finish import final_uri
 from finetune_trainer.gang.hub import FOREVER, Hub, LeaveError
-from finetune_trainer.gang.ledger import FencedError
+from finetune_trainer.gang.ledger import FencedError, Trace
 from finetune_trainer.gang.members import Epoch, Member, Message, Outcome
 from finetune_trainer.gang.pod import Pod
-from finetune_trainer.storage.manifest import QUARANTINE, Candidate, Listing, resume_order
+from finetune_trainer.storage.manifest import MANIFEST, QUARANTINE, Candidate, Listing, resume_order
 from finetune_trainer.storage.uris import join
 
 FREE = EXIT_CODES[ExitClass.PREEMPTED]
@@ -49,7 +49,7 @@ class Leader(Hub):
     async def run(self) -> Outcome:
         """The whole run; gives how this pod leaves."""
         link = LocalLink(self.pod)
-        self.members[0] = Member(0, link, self.me.pod, self.me.node)
+        self.members[0] = Member(0, link, self.me.pod, self.me.node, Trace(0, 0.0, 0))
         self.pod.send = lambda message: self.on_message(0, link, message)
         beat = asyncio.create_task(self._beat())
         try:
@@ -89,9 +89,11 @@ class Leader(Hub):
         """One epoch, from gathering to its end; None when another one is to follow."""
         candidates = await self._candidates()
         step = candidates[0].step if candidates else 0
+        await self._end_orphan(candidates)
         if failure := self._book.ledger.verdict(self.config.spec.retries.max_attempts, step):
             return self._failed(failure)
         await self._gather()
+        await self._book.end_orphan(member.past for member in self.members.values())
         resume = candidates[0] if candidates else None
         if not await self._synchronise(resume):
             return None
@@ -103,6 +105,20 @@ class Leader(Hub):
     async def _candidates(self) -> list[Candidate]:
         keys = await self.pod.agent.call("list", uri=self.checkpoints)
         return resume_order(Listing.of(keys), self._book.ledger.from_steps())
+
+    async def _end_orphan(self, candidates: list[Candidate]) -> None:
+        """End an attempt that was lost with its index 0, at what its newest checkpoint proves;
+        pods that outlived it may know of more when they are back."""
+        orphan = self._book.orphan
+        if orphan is None:
+            return
+        newest = next((c for c in candidates if c.attempt == orphan.number), None)
+        trace = None
+        if newest is not None:
+            uri = join(self.checkpoints, newest.folder, MANIFEST)
+            manifest = await self.pod.agent.call("read_json", uri=uri) or {}
+            trace = Trace.of_checkpoint(orphan, newest.step, manifest.get("savedAt", ""))
+        await self._book.end_orphan([trace] if trace else [])
 
     async def _gather(self) -> None:
         self.state.stage = Stage.WAITING

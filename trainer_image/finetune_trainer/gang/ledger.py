@@ -5,9 +5,9 @@ An attempt is one epoch of the gang. Index 0 writes `attempts/NNNN.json` when it
 over. This file decides; `LedgerBook` reads and writes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Any
 
@@ -29,7 +29,30 @@ class FencedError(JobError):
 
 def now_text() -> str:
     """The time as documents carry it."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return time_text(datetime.now(UTC))
+
+
+def time_text(time: datetime) -> str:
+    """A time of UTC as documents carry it."""
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A sign of life of an attempt: the step it had reached, seconds after its start."""
+
+    attempt: int
+    seconds: float
+    step: int
+
+    @classmethod
+    def of_checkpoint(cls, record: "Record", step: int, saved_at: str) -> "Trace | None":
+        """What a stored checkpoint proves; None when a time cannot be read."""
+        try:
+            taken = datetime.fromisoformat(saved_at) - datetime.fromisoformat(record.start)
+        except (ValueError, TypeError):
+            return None
+        return cls(record.number, max(0.0, taken.total_seconds()), step)
 
 
 @dataclass
@@ -39,7 +62,20 @@ class Record:
     number: int
     start: str
     from_step: int
+    pods: list[str] = field(default_factory=list)
     end: dict[str, Any] | None = None
+
+    def after(self, seconds: float) -> str | None:
+        """The time so long after its start; None when that cannot be read."""
+        try:
+            return time_text(datetime.fromisoformat(self.start) + timedelta(seconds=seconds))
+        except ValueError:
+            return None
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether a later index 0 had to end it: what it took is only what can be proved."""
+        return self.end is None or bool(self.end.get("orphaned"))
 
     @property
     def reason(self) -> ExitClass | None:
@@ -77,8 +113,9 @@ class Ledger:
             number, _, kind = name.partition(".")
             if number.isdigit() and kind == "json":
                 ledger.records[int(number)] = Record(
-                    int(number), str(document.get("start", "")), int(document.get("fromStep", 0))
-                )
+                    int(number), str(document.get("start", "")), int(document.get("fromStep", 0)),
+                    [str(pod) for pod in document.get("pods", ())],
+                )  # fmt: skip
         for name, document in documents.items():
             number, _, kind = name.partition(".")
             if kind == "end.json" and number.isdigit() and int(number) in ledger.records:
@@ -166,21 +203,39 @@ class LedgerBook:
         self._own = 0
 
     async def load(self) -> None:
-        """Read all attempts; one that its index 0 did not end was lost with it."""
+        """Read all attempts."""
         documents = await self._agent.call("read_documents", uri=self._folder)
         self.ledger = Ledger.of(documents)
+
+    @property
+    def orphan(self) -> Record | None:
+        """The newest attempt, when the index 0 that led it was lost with it."""
         newest = self.ledger.records.get(self.ledger.last)
-        if newest is not None and newest.end is None:
-            await self.end(
-                newest.number, ExitClass.POD_LOST, message="index 0 was lost", to_step=None,
-                seconds=0,
+        if newest is None or newest.number == self._own or not newest.orphaned:
+            return None
+        return newest
+
+    async def end_orphan(self, traces: Iterable[Trace]) -> None:
+        """End the orphan by the latest signs of life; again when later ones come to light."""
+        orphan = self.orphan
+        if orphan is None:
+            return
+        known = orphan.end or {}
+        own = [trace for trace in traces if trace.attempt == orphan.number]
+        seconds = max([float(known.get("seconds") or 0), *(trace.seconds for trace in own)])
+        step = max([int(known.get("toStep") or orphan.from_step), *(t.step for t in own)])
+        if orphan.end is None or (seconds, step) != (known["seconds"], known["toStep"]):
+            await self._write_end(
+                orphan, ExitClass.POD_LOST, to_step=step, seconds=seconds,
+                message="index 0 was lost", end=orphan.after(seconds),
+                pod=next(iter(orphan.pods), None), orphaned=True,
             )  # fmt: skip
 
     async def begin(self, from_step: int, **facts: Any) -> int:
         """Open the next attempt; another index 0 that has opened it fences this one."""
         await self.fence()
         number = self.ledger.last + 1
-        record = Record(number, now_text(), from_step)
+        record = Record(number, now_text(), from_step, facts.get("pods", []))
         document = {
             "apiVersion": API_VERSION, "number": number, "start": record.start,
             "fromStep": from_step, **facts,
@@ -194,20 +249,28 @@ class LedgerBook:
         self._own = number
         return number
 
-    async def end(
-        self, number: int, reason: ExitClass, *, message: str, to_step: int | None, seconds: float,
-        **facts: Any,
-    ) -> None:  # fmt: skip
-        """Close an attempt."""
+    async def end(self, number: int, reason: ExitClass, **facts: Any) -> None:
+        """Close an attempt of one's own; who finds it closed has been replaced."""
+        await self.fence()
+        if not await self._write_end(self.ledger.records[number], reason, if_absent=True, **facts):
+            raise FencedError(f"another index 0 has ended attempt {number}")
+
+    async def _write_end(
+        self, record: Record, reason: ExitClass, *, message: str, to_step: int, seconds: float,
+        end: str | None = None, if_absent: bool = False, **facts: Any,
+    ) -> bool:  # fmt: skip
         document = {
-            "number": number, "class": str(reason), "end": now_text(), "toStep": to_step,
-            "seconds": round(seconds, 1), "message": message,
+            "number": record.number, "class": str(reason), "end": end or now_text(),
+            "toStep": to_step, "seconds": round(seconds, 1), "message": message,
             **{k: v for k, v in facts.items() if v is not None},
         }  # fmt: skip
-        self.ledger.records[number].end = document
-        await self._agent.call(
-            "write_json", uri=f"{self._folder}{number:04d}.end.json", document=document
+        uri = f"{self._folder}{record.number:04d}.end.json"
+        written = await self._agent.call(
+            "write_json", uri=uri, document=document, if_absent=if_absent
         )
+        if written:
+            record.end = document
+        return bool(written)
 
     async def fence(self) -> None:
         """Refuse to go on when a later attempt than one's own exists."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from finetune_api.exits import ExitClass, Failure
 from finetune_trainer.gang.failures import Seen
+from finetune_trainer.gang.ledger import Trace
 
 Message = dict[str, Any]
 
@@ -31,6 +32,8 @@ class Member:
     link: Link
     pod: str
     node: str
+    past: Trace
+    """The epoch it was in before it joined."""
     heard: float = field(default_factory=time.monotonic)
     leaves_by: float | None = None
     """Deadline (monotonic) of a pod that got SIGTERM."""

@@ -121,11 +121,14 @@ async def follow(
     timing: Timing,
     session: ClientSession,
     *,
-    epoch: int,
+    told: Message,
     on_joined: Callable[[Link], None],
     on_message: Callable[[Message], None],
 ) -> bool:
-    """Join index 0 and obey until the connection ends; False when it could not be reached."""
+    """Join index 0 and obey until the connection ends; False when it could not be reached.
+
+    ``told``: what this pod's ranks have done so far (`Pod.past`).
+    """
     url = f"ws://{me.hosts[0]}:{names.PORT_GANG}{PATH}"
     headers = {"Authorization": f"Bearer {me.token}"}
     try:
@@ -138,7 +141,7 @@ async def follow(
     link = SocketLink(socket)
     info: dict[str, Any] = {
         "index": me.index, "pod": me.pod, "node": me.node, "uid": me.uid,
-        "incarnation": me.incarnation, "epoch": epoch,
+        "incarnation": me.incarnation, **told,
     }  # fmt: skip
     link.send(info)
     on_joined(link)

@@ -165,6 +165,10 @@ class Pod:
             lambda number: logs / f"r{number}.log",
         )
 
+    def past(self) -> Message:
+        """The newest epoch of this pod: how long its ranks ran, and how far they came."""
+        return {"epoch": self.epoch, "seconds": self.ranks.seconds, "step": self.ranks.step}
+
     async def stop_ranks(self) -> None:
         """End all ranks and whatever they left running."""
         await self.ranks.stop(self.timing.terminate)

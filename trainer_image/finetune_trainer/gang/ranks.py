@@ -31,6 +31,7 @@ class Rank:
         self.code: int | None = None
         self.step = 0
         self.started = time.monotonic()
+        self.ended: float | None = None
         self.moved: float | None = None
         """When the last event came; None before the first."""
         self.longest_pause = 0.0
@@ -99,6 +100,7 @@ class Rank:
     def _ended(self) -> None:
         """The process is gone: read what it left in its pipes, then tell."""
         self.code = self.process.wait()
+        self.ended = time.monotonic()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
@@ -150,6 +152,17 @@ class RankSet:
     def alive(self) -> list[Rank]:
         """Ranks that still run."""
         return [rank for rank in self.ranks if rank.alive]
+
+    @property
+    def seconds(self) -> float:
+        """How long they have run, to the end of the last."""
+        now = time.monotonic()
+        return max([0.0, *((rank.ended or now) - rank.started for rank in self.ranks)])
+
+    @property
+    def step(self) -> int:
+        """The furthest that one of them has come."""
+        return max([0, *(rank.step for rank in self.ranks)])
 
     async def stop(self, seconds: float) -> None:
         """End all: SIGTERM, and SIGKILL after ``seconds``; returns when none is left."""

@@ -11,17 +11,23 @@ from transformers.pytorch_utils import Conv1D
 
 from finetune_api import defaults
 from finetune_api.errors import UserError
-from finetune_api.job import Lora
-from finetune_trainer.model.load import Classifier
+from finetune_api.job import FineTuneJobSpec, Lora
+from finetune_trainer.model.load import Loaded
 
 ADAPTABLE = (nn.Linear, Conv1D)
 
 
-def targets(classifier: Classifier, lora: Lora) -> list[str]:
-    """Full names of the layers that get an adapter; UserError when a name matches nothing."""
+def targets(loaded: Loaded, lora: Lora) -> list[str]:
+    """Full names of the layers that get an adapter; UserError when a name matches nothing.
+
+    A language model's output layer never gets one: the loss reads its weights past the adapter.
+    """
+    output = loaded.model.get_output_embeddings()
     linear = [
-        name for name, module in classifier.model.named_modules()
-        if isinstance(module, ADAPTABLE) and not _inside(name, classifier.fresh)
+        name for name, module in loaded.model.named_modules()
+        if isinstance(module, ADAPTABLE)
+        and module is not output
+        and not _inside(name, loaded.fresh)
     ]  # fmt: skip
     if lora.target_modules is None:
         return linear
@@ -38,38 +44,38 @@ def targets(classifier: Classifier, lora: Lora) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def wrap(classifier: Classifier, lora: Lora, *, seed: int, base_uri: str) -> Any:
-    """The model with adapters; everything else but the fresh modules is frozen."""
+def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
+    """The model as the job's method trains it. With LoRA everything but adapters and fresh modules
+    is frozen."""
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers import set_seed
 
-    set_seed(seed)
+    lora = spec.method.lora
+    if lora is None:
+        return loaded.model
+    set_seed(spec.training.seed)
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        base_model_name_or_path=base_uri,
+        task_type=TaskType(loaded.peft_task),
+        base_model_name_or_path=spec.model.uri,
         r=lora.rank,
         lora_alpha=lora.alpha or defaults.lora_alpha(lora.rank),
         lora_dropout=lora.dropout,
-        target_modules=targets(classifier, lora),
-        modules_to_save=list(classifier.fresh),
+        target_modules=targets(loaded, lora),
+        modules_to_save=list(loaded.fresh) or None,
     )
-    model = get_peft_model(classifier.model, config)
+    model = get_peft_model(loaded.model, config)
     # PEFT overwrites the base's address with the local folder it was loaded from.
-    model.peft_config["default"].base_model_name_or_path = base_uri
+    model.peft_config["default"].base_model_name_or_path = spec.model.uri
     return model
 
 
-def trainable_count(classifier: Classifier, lora: Lora | None) -> int:
+def trainable_count(loaded: Loaded, lora: Lora | None) -> int:
     """Weights that are trained, counted without making the adapter."""
     if lora is None:
-        return sum(weight.numel() for weight in classifier.model.parameters())
-    modules = dict(classifier.model.named_modules())
-    adapters = sum(
-        lora.rank * sum(modules[name].weight.shape) for name in targets(classifier, lora)
-    )
-    fresh = sum(
-        weight.numel() for name in classifier.fresh for weight in modules[name].parameters()
-    )
+        return sum(weight.numel() for weight in loaded.model.parameters())
+    modules = dict(loaded.model.named_modules())
+    adapters = sum(lora.rank * sum(modules[name].weight.shape) for name in targets(loaded, lora))
+    fresh = sum(weight.numel() for name in loaded.fresh for weight in modules[name].parameters())
     return adapters + fresh
 
 

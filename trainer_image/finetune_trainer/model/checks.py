@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.errors import UserError
+from finetune_api.job import Model
 from finetune_trainer.model.weights import WEIGHTS
 from finetune_trainer.storage.faults import PlaceError
 
@@ -93,10 +94,30 @@ def check_classification(config: Any, uri: str) -> None:
         )
 
 
-def read_tokenizer(folder: Path, uri: str) -> Any:
-    """The model's tokenizer with a padding token; UserError when it cannot be loaded."""
+def check_language_model(config: Any, uri: str) -> None:
+    """UserError when the model is no causal language model.
+
+    Encoders have a causal form in transformers too; what the model was saved as tells them apart.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING as FORMS
+
+    known = type(config) in FORMS
+    form = FORMS[type(config)].__name__ if known else ""
+    saved_as = list(config.architectures or [])
+    if not known or (saved_as and form not in saved_as):
+        what = f"was saved as {saved_as[0]}" if saved_as else f"has type {config.model_type!r}"
+        raise UserError(
+            f"model.uri {uri} {what}, which does not write text",
+            "use a causal language model (Llama, Qwen, Mistral, GPT …) for task TextGeneration",
+        )
+
+
+def read_tokenizer(folder: Path, model: Model) -> Any:
+    """The model's tokenizer with a padding token and the job's chat template; UserError when it
+    cannot be loaded."""
     from transformers import AutoTokenizer
 
+    uri = model.uri
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
@@ -114,4 +135,6 @@ def read_tokenizer(folder: Path, uri: str) -> Any:
                 "set pad_token in tokenizer_config.json",
             )
         tokenizer.pad_token = stand_in
+    if model.chat_template is not None:
+        tokenizer.chat_template = model.chat_template
     return tokenizer

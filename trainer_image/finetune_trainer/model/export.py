@@ -1,21 +1,21 @@
 """The result as other programs read it: a PEFT adapter folder, or a whole model folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 
-def export(model: Any, tokenizer: Any, labels: list[str], folder: Path) -> None:
-    """Write ``model`` (PEFT or plain) with tokenizer, class names and configuration.
+def export(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None) -> None:
+    """Write ``model`` (PEFT or plain) with tokenizer and configuration.
+
+    ``state``: its weights, where the model itself has only a share of them.
 
     The model's configuration is written beside an adapter as well: plain PEFT loads the base with
     it and has the right number of classes and their names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        model.save_pretrained(folder, safe_serialization=True)
+        model.save_pretrained(folder, state_dict=state, safe_serialization=True)
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "labels.json").write_text(json.dumps(labels, ensure_ascii=False), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The base model as a classifier: loaded, with what is freshly initialised named."""
+"""The base model as its task needs it: loaded, with what is freshly initialised named."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,15 @@ DROPOUT_FIELDS = (
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A model with its head: ``head`` is the last linear layer, ``fresh`` the topmost modules
-    that the checkpoint has no weights for (the head's is always among them)."""
+class Loaded:
+    """A base model. ``fresh`` are the topmost modules that its checkpoint has no weights for;
+    ``head`` is a classifier's last linear layer, always among them."""
 
     model: Any
-    head: str
-    fresh: tuple[str, ...]
+    peft_task: str
+    """What PEFT calls the task."""
+    head: str = ""
+    fresh: tuple[str, ...] = ()
 
 
 def configure(config: Any, labels: list[str], *, dropout: float | None, pad: int | None) -> Any:
@@ -38,32 +40,72 @@ def configure(config: Any, labels: list[str], *, dropout: float | None, pad: int
     if pad is not None and config.pad_token_id is None:
         config.pad_token_id = pad
     if dropout is not None:
+        config.classifier_dropout = dropout
+    return set_dropout(config, dropout)
+
+
+def set_dropout(config: Any, dropout: float | None) -> Any:
+    """All dropout probabilities that the configuration names; None leaves them."""
+    if dropout is not None:
         for name in DROPOUT_FIELDS:
-            if getattr(config, name, None) is not None or name == "classifier_dropout":
+            if getattr(config, name, None) is not None:
                 setattr(config, name, dropout)
     return config
 
 
-def load(folder: Path, config: Any, *, seed: int) -> Classifier:
+def load_classifier(folder: Path, config: Any, *, seed: int) -> Loaded:
     """The model from ``folder`` in float32; fresh weights drawn by ``seed``, equal on all ranks."""
     from transformers import AutoModelForSequenceClassification, set_seed
 
     set_seed(seed)
+    model, missing = _from_folder(
+        AutoModelForSequenceClassification, folder, config, ignore_mismatched_sizes=True
+    )
+    return describe(model, missing)
+
+
+def load_language_model(folder: Path, config: Any, *, pad: int, dropout: float | None) -> Loaded:
+    """The causal language model from ``folder`` in float32; UserError when its checkpoint lacks
+    weights: nothing of it may be random."""
+    from transformers import AutoModelForCausalLM
+
+    set_dropout(config, dropout)
+    model, missing = _from_folder(AutoModelForCausalLM, folder, config)
+    if missing:
+        raise UserError(
+            f"the model's checkpoint lacks {len(missing)} weights of a language model, "
+            f"{', '.join(sorted(missing)[:3])} among them",
+            "name a causal language model in model.uri",
+        )
+    model.config.pad_token_id = pad
+    return Loaded(model, "CAUSAL_LM")
+
+
+def _from_folder(kind: Any, folder: Path, config: Any, **options: Any) -> tuple[Any, set[str]]:
+    """The model in float32, and the names of weights that its checkpoint does not have."""
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = kind.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True,
-            ignore_mismatched_sizes=True, local_files_only=True, trust_remote_code=False,
+            local_files_only=True, trust_remote_code=False, use_safetensors=True, **options,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the model's weights cannot be loaded: {error}"[:600], "copy the model folder again"
         ) from error
     mismatched = {entry[0] for entry in info.get("mismatched_keys") or ()}
-    return describe(model, set(info["missing_keys"]) | mismatched)
+    return model, set(info["missing_keys"]) | mismatched
 
 
-def on_meta(config: Any) -> Classifier:
-    """The model without weights, for counting; only its head counts as fresh."""
+def meta_language_model(config: Any) -> Loaded:
+    """The language model without weights, for counting."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return Loaded(AutoModelForCausalLM.from_config(config), "CAUSAL_LM")
+
+
+def meta_classifier(config: Any) -> Loaded:
+    """The classifier without weights, for counting; only its head counts as fresh."""
     from transformers import AutoModelForSequenceClassification
 
     with torch.device("meta"):
@@ -71,7 +113,7 @@ def on_meta(config: Any) -> Classifier:
     return describe(model, set())
 
 
-def describe(model: Any, missing: set[str]) -> Classifier:
+def describe(model: Any, missing: set[str]) -> Loaded:
     """Find the head and the fresh modules. ``missing`` names weights absent from the checkpoint."""
     classes = model.config.num_labels
     heads = [
@@ -87,7 +129,7 @@ def describe(model: Any, missing: set[str]) -> Classifier:
     weights = {name for name, _ in model.named_parameters()}
     missing = (missing & weights) | {name for name in weights if name.startswith(f"{head}.")}
     fresh = {_topmost(name.rpartition(".")[0], missing, weights) for name in missing}
-    return Classifier(model, head, tuple(sorted(fresh)))
+    return Loaded(model, "SEQ_CLS", head, tuple(sorted(fresh)))
 
 
 def _topmost(module: str, missing: set[str], weights: set[str]) -> str:
@@ -102,7 +144,7 @@ def _topmost(module: str, missing: set[str], weights: set[str]) -> str:
 
 def shape_of(model: Any, trainable: int) -> ModelShape:
     """What the memory estimate depends on, from the model and its configuration."""
-    config = model.config
+    config, output = model.config, model.get_output_embeddings()
     hidden = _first(config, ("hidden_size", "dim", "d_model", "n_embd"), 768)
     return ModelShape(
         parameters=sum(weight.numel() for weight in model.parameters()),
@@ -113,6 +155,8 @@ def shape_of(model: Any, trainable: int) -> ModelShape:
             config, ("intermediate_size", "hidden_dim", "d_ff", "n_inner", "ffn_dim"), 4 * hidden
         ),
         heads=_first(config, ("num_attention_heads", "n_heads", "n_head", "num_heads"), 12),
+        scores=len(output.weight) if output is not None else 0,
+        largest=max(weight.numel() for weight in model.parameters()),
     )
 
 

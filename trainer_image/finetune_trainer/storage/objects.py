@@ -14,6 +14,10 @@ from finetune_trainer.storage.uris import Location, parse
 
 __all__ = ["ObjectInfo", "ObjectStore", "open_store"]
 
+PRIVATE = (Path("/proc"), Path("/var/run/secrets"), Path("/run/secrets"))
+"""Where a pod keeps its environment and tokens. Who writes a job may not be allowed to read them,
+and errors about data quote the data."""
+
 
 class ObjectStore:
     """Control calls on objects; `transfer` moves files with it."""
@@ -33,12 +37,23 @@ class ObjectStore:
     def backend(self, location: Location) -> Backend:
         """The kind of storage of an address; S3 clients are made when first needed."""
         if location.scheme == "file":
+            self._refuse_private(location)
             return self._folder
         if self._s3 is None:
             from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
 
             self._s3 = S3Backend(self.storage, self.credentials_dir, ca=self.ca, proven=self.proven)
         return self._s3
+
+    def _refuse_private(self, location: Location) -> None:
+        path = location.path.resolve()
+        for place in filter(None, (*PRIVATE, self.credentials_dir)):
+            secret = place.resolve()
+            if path.is_relative_to(secret) or secret.is_relative_to(path):
+                raise UserError(
+                    f"{location.uri} is refused: {place} holds secrets of the pod",
+                    "name a folder of data",
+                )
 
     def list(self, uri: str, *, required: bool = True) -> list[ObjectInfo]:
         """Objects below `…/`, or exactly the one object; none is an error unless allowed."""

@@ -1,40 +1,100 @@
-"""Text classification, one class a row."""
+"""Text classification, one class a row. The base's score is that of a linear probe."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from finetune_api.jobconfig import JobConfig
-from finetune_trainer.config import Places
+from finetune_api.progress import Stage
+from finetune_trainer.data.encode import TextEncoder
+from finetune_trainer.evaluate import baseline, classes, probe
+from finetune_trainer.evaluate.forward import Rows, forward, logits, mean_loss
+from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import classification_loss
 from finetune_trainer.model import checks
-from finetune_trainer.model.load import Classifier, configure, load, on_meta
+from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
+from finetune_trainer.session import Session
+from finetune_trainer.tasks.task import Encoding
+
+LENGTH_CAP = 512
 
 
 class TextClassification:
-    """Loads a classifier, pads batches, computes the loss."""
+    """Loads a classifier, fits the probe, trains, compares."""
 
     loss = staticmethod(classification_loss)
 
+    def __init__(self, session: Session, tokenizer: Any) -> None:
+        job, places = session.job, session.places
+        self.session = session
+        text = (places.prepared / "labels.json").read_text(encoding="utf-8")
+        self.labels: list[str] = json.loads(text)
+        config = checks.read_config(places.model, job.spec.model.uri)
+        dropout = job.spec.training.dropout
+        configure(config, self.labels, dropout=dropout, pad=tokenizer.pad_token_id)
+        self.loaded = load_classifier(places.model, config, seed=job.spec.training.seed)
+        self.parts = Rows.of_parts(places.prepared, Collator(tokenizer.pad_token_id))
+
     @staticmethod
     def check(config: Any, uri: str) -> None:
-        """UserError when the architecture cannot learn this task."""
+        """UserError when the architecture has no sequence-classification form."""
         checks.check_classification(config, uri)
 
     @staticmethod
-    def load(
-        job: JobConfig, places: Places, tokenizer: Any, labels: list[str], *, seed: int
-    ) -> Classifier:
-        """The base model with a head for ``labels``."""
-        config = checks.read_config(places.model, job.spec.model.uri)
-        dropout = job.spec.training.dropout
-        configure(config, labels, dropout=dropout, pad=tokenizer.pad_token_id)
-        return load(places.model, config, seed=seed)
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
+        """Texts and their classes."""
+        return Encoding(LENGTH_CAP, lambda layout: TextEncoder(tokenizer))
 
     @staticmethod
-    def on_meta(config: Any, labels: list[str], pad: int | None) -> Classifier:
-        """The same model without weights."""
-        return on_meta(configure(config, labels, dropout=None, pad=pad))
+    def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:
+        """The classifier without weights."""
+        return meta_classifier(configure(config, labels, dropout=None, pad=pad))
+
+    def baseline(self) -> None:
+        """The probe, copied into the head, and the base's predictions of the test rows."""
+        kept = baseline.measured(
+            self.session, lambda: probe.measure(self.session, self.loaded, self.parts)
+        )
+        self.base = kept["predicted"]
+        probe.into_head(
+            self.loaded.model, self.loaded.head, probe.Probe(kept["weight"], kept["bias"])
+        )
+
+    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
+        """Trainer with our loss."""
+        from transformers import TrainingArguments
+
+        from finetune_trainer.train import FineTuneTrainer
+
+        arguments = TrainingArguments(**options)
+        return FineTuneTrainer(args=arguments, compute_loss_func=self.loss, **parts)
+
+    def validate(self, model: Any) -> float:
+        """Mean cross-entropy of the validation rows."""
+        rows = self.parts["validation"]
+        return mean_loss(forward(model, rows, self.session, logits), rows.labels)
+
+    def evaluate(self, model: Any) -> None:
+        """Accuracy and macro F1 against the probe's."""
+        session, test = self.session, self.parts["test"]
+        session.channel.stage(Stage.EVALUATE)
+        scores = forward(model, test, session, logits, may_stop=True)
+        if session.gang.is_main:
+            tuned = scores.argmax(axis=1)
+            result = classes.compare(
+                test.labels, self.base, tuned, seed=session.job.spec.training.seed
+            )
+            arrays = {"truth": test.labels, "base": self.base, "tuned": tuned}
+            write_comparison(session, result)
+            np.savez(session.places.report / "predictions.npz", tuned_logits=scores, **arrays)
+
+    def describe(self, folder: Path) -> None:
+        """The class names."""
+        text = json.dumps(self.labels, ensure_ascii=False)
+        (folder / "labels.json").write_text(text, encoding="utf-8")
 
 
 class Collator:

@@ -1,25 +1,19 @@
-"""Token ids and lengths with the model's own tokenizer; maxLength and rows longer than it."""
+"""maxLength, and what happens to rows that are longer."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from finetune_api.dataset import Overlength
 from finetune_api.errors import DataError, UserError
-from finetune_api.job import Overlength
 
 ROUND_TO = 64
-DEFAULT_CAP = 512
 COVERED = 0.99
 UNLIMITED = 1_000_000
 """Tokenizers without a limit say a huge number."""
-
-TOKENS = pa.schema([("input_ids", pa.list_(pa.int32()))])
 
 
 @dataclass(frozen=True)
@@ -56,44 +50,19 @@ def refuse_length(asked: int | None, limit: int | None) -> None:
 
 
 def choose_max_length(
-    lengths: NDArray[np.int32], asked: int | None, limit: int | None
+    lengths: NDArray[np.int32], asked: int | None, limit: int | None, *, cap: int
 ) -> MaxLength:
-    """maxLength as asked, or the smallest multiple of 64 that covers 99 % of ``lengths``."""
+    """maxLength as asked, or the smallest multiple of 64 that covers 99 % of ``lengths``, at most
+    ``cap``."""
     if asked is not None:
         return MaxLength(asked, "as asked for")
     covering = int(np.quantile(lengths, COVERED, method="inverted_cdf"))
     rounded = math.ceil(covering / ROUND_TO) * ROUND_TO
-    cap = min(DEFAULT_CAP, limit) if limit is not None else DEFAULT_CAP
-    if rounded <= cap:
+    most = min(cap, limit) if limit is not None else cap
+    if rounded <= most:
         return MaxLength(rounded, f"99 % of the rows have {covering} tokens or fewer")
-    why = "the model's limit" if cap == limit else f"{DEFAULT_CAP}, the most taken by default"
-    return MaxLength(cap, f"99 % of the rows have {covering} tokens or fewer; cut to {why}")
-
-
-def tokenize_all(texts: Path, tokens: Path, tokenizer: Any) -> Iterator[NDArray[np.int32]]:
-    """Token ids of every text, untruncated, into the Arrow file ``tokens``; yields lengths."""
-    with (
-        pa.memory_map(str(texts)) as source,
-        pa.OSFile(str(tokens), "wb") as sink,
-        pa.ipc.new_file(sink, TOKENS) as writer,
-    ):
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number).column(0).to_pylist()
-            ids = encode(tokenizer, batch)
-            writer.write_batch(pa.record_batch([pa.array(ids, TOKENS.field(0).type)], TOKENS))
-            yield np.fromiter(map(len, ids), np.int32, len(ids))
-
-
-def encode(tokenizer: Any, texts: list[str], max_length: int | None = None) -> list[list[int]]:
-    """Token ids of texts with the special tokens; cut to ``max_length`` when given."""
-    cut = {"truncation": True, "max_length": max_length} if max_length else {"truncation": False}
-    encoded = tokenizer(
-        texts, add_special_tokens=True, padding=False, return_attention_mask=False,
-        return_token_type_ids=False, verbose=False, **cut,
-    )  # fmt: skip
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids
+    why = "the model's limit" if most == limit else f"{cap}, the most taken by default"
+    return MaxLength(most, f"99 % of the rows have {covering} tokens or fewer; cut to {why}")
 
 
 def refuse_overlength(

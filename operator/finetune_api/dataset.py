@@ -1,0 +1,116 @@
+"""The dataset block of a FineTuneJob: where rows come from and how they are read.
+
+Field docstrings become the CRD's descriptions and docs/api.md.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from finetune_api import rules
+from finetune_api.base import Document
+from finetune_api.shapes import ObjectUri, Word
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DatasetFormat(StrEnum):
+    """How dataset files are written."""
+
+    AUTO = "Auto"
+    JSONL = "JSONL"
+    CSV = "CSV"
+    PARQUET = "Parquet"
+
+
+class Layout(StrEnum):
+    """What a row holds."""
+
+    AUTO = "Auto"
+    LABELS = "Labels"
+    PROMPT_COMPLETION = "PromptCompletion"
+    MESSAGES = "Messages"
+
+
+class Mask(StrEnum):
+    """Which tokens of a row are learnt."""
+
+    COMPLETION = "Completion"
+    ASSISTANT = "Assistant"
+    ALL = "All"
+
+
+class Overlength(StrEnum):
+    """What happens to a row that is longer than maxLength."""
+
+    TRUNCATE = "Truncate"
+    DROP = "Drop"
+    FAIL = "Fail"
+
+
+class TrainSource(Document):
+    """Where training rows come from."""
+
+    uri: ObjectUri
+    """A file (`s3://bucket/rows.jsonl`) or, ending with a slash, every data file below a prefix.
+    A prefix that matches nothing is an error."""
+
+
+class HeldOutSource(Document):
+    """Rows kept out of training: a file of their own, or a share of the training rows."""
+
+    uri: ObjectUri | None = None
+    """A file or a prefix of its own. Excludes `fraction`."""
+    fraction: Fraction | None = None
+    """Share of the training rows that is set aside, chosen by seed and stratified by label;
+    0.05 when neither `uri` nor `fraction` is given. Excludes `uri`."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.heldOut"))
+
+
+class Columns(Document):
+    """Which column holds what."""
+
+    text: Word = "text"
+    """Column with the input text."""
+    label: Word = "label"
+    """Column with the class name."""
+    prompt: Word = "prompt"
+    """Column with what the model is asked."""
+    completion: Word = "completion"
+    """Column with what it is to answer."""
+    messages: Word = "messages"
+    """Column with a conversation: a list of `{role, content}`, roles `system`, `user`,
+    `assistant`."""
+
+
+class Dataset(Document):
+    """Training, validation and test rows, and how they are read."""
+
+    train: TrainSource
+    """The training rows."""
+    validation: HeldOutSource | None = None
+    """Rows on which the loss is watched during training. Default: 5 % of the training rows."""
+    test: HeldOutSource | None = None
+    """Rows on which base and tuned model are compared at the end; never trained on. Default: 5 %
+    of the training rows."""
+    format: DatasetFormat = DatasetFormat.AUTO
+    """How the files are written. `Auto` looks at name and content and says in the data report
+    what it found."""
+    layout: Layout = Layout.AUTO
+    """What a row holds: a text and its class (`Labels`), a prompt and its completion
+    (`PromptCompletion`), or a conversation (`Messages`). `Auto` goes by the task and the columns
+    of the first row."""
+    columns: Columns = Field(default_factory=Columns)
+    """Names of the columns, when they are not the names of these fields."""
+    mask: Mask | None = None
+    """Which tokens are learnt, for TextGeneration: the last answer (`Completion`, the default),
+    every answer of a conversation (`Assistant`), or the whole row (`All`)."""
+    max_length: Annotated[int, Field(ge=8, le=131072)] | None = None
+    """Longest row in tokens. Default: covers 99 % of the rows, within the model's limit."""
+    overlength: Overlength = Overlength.TRUNCATE
+    """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
+    them out (counted), `Fail` ends prepare with the rows named."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset"))

@@ -1,0 +1,116 @@
+"""Speed and memory of the data check, on JSONL as people have it: short and long texts mixed.
+
+Prints one line a number; run with `make bench`.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from finetune_api.dataset import Dataset, Layout, TrainSource
+from finetune_api.job import FineTuneJob
+from finetune_api.jobconfig import build
+from finetune_trainer.data.gather import DataFile, Gatherer
+from finetune_trainer.data.split import TRAIN
+from tests.component.trainer.cases import WORDS, make_model
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
+
+MB, GIB = 10**6, 2**30
+SPEED_BYTES = 150 * MB
+MEMORY_BYTES = 1000 * MB
+ROUNDS = 3
+
+
+def write_rows(path: Path, size: int, longest: int) -> None:
+    """Distinct rows of 8 words to ``longest``, most of them short, in 20 classes."""
+    rng = random.Random(3)
+    lengths = [int(8 + (longest - 8) * rng.random() ** 4) for _ in range(5000)]
+    texts = [" ".join(rng.choices(WORDS, k=length)) for length in lengths]
+    with path.open("w") as file:
+        number = 0
+        while file.tell() < size:
+            rows = [
+                json.dumps(
+                    {"id": number + n, "text": f"{text} n{number + n}", "label": f"c{n % 20}"}
+                )
+                for n, text in enumerate(texts)
+            ]
+            file.write("\n".join(rows) + "\n")
+            number += len(rows)
+
+
+def gatherer(arrow: Path) -> Gatherer:
+    dataset = Dataset(train=TrainSource(uri="file:///rows.jsonl"))
+    return Gatherer(dataset, (Layout.LABELS,), arrow)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+@pytest.mark.parametrize("longest", [30, 300])
+def test_row_checks_keep_up_with_a_plain_parser(tmp_path: Path, longest: int) -> None:
+    rows = tmp_path / "rows.jsonl"
+    write_rows(rows, SPEED_BYTES, longest)
+
+    def plain() -> None:
+        with rows.open("rb") as file:
+            for line in file:
+                json.loads(line)
+
+    def checked() -> int:
+        return gatherer(tmp_path / "texts.arrow").gather([DataFile(rows, rows.name, TRAIN)]).rows
+
+    count = checked()  # imports of libraries are no part of it
+    times = [(seconds(plain), seconds(checked)) for _ in range(ROUNDS)]
+    loads, check = (min(column) for column in zip(*times, strict=True))
+    size = rows.stat().st_size
+    print(
+        f"\nrow checks, {size / count:.0f} bytes a row: {size / MB / check:.0f} MB/s a core, "
+        f"{loads / check:.2f} times a loop of json.loads ({size / MB / loads:.0f} MB/s)"
+    )
+    assert loads / check >= 0.5
+
+
+def test_a_gigabyte_is_prepared_in_bounded_memory(tmp_path: Path) -> None:
+    rows, model = tmp_path / "rows.jsonl", tmp_path / "model"
+    write_rows(rows, MEMORY_BYTES, 300)
+    make_model(str(model))
+    manifest = {
+        "metadata": {"name": "gigabyte"},
+        "spec": {
+            "task": "TextClassification",
+            "model": {"uri": f"file://{model}/"},
+            "dataset": {"train": {"uri": f"file://{rows}"}},
+            "method": {"lora": {"rank": 4}},
+            "resources": {"nodes": 1, "gpusPerNode": 0},
+            "output": {"uri": f"file://{tmp_path}/out/"},
+        },
+    }
+    environment = {
+        "FINETUNE_JOB": build(FineTuneJob.from_manifest(manifest)).to_env(),
+        "FINETUNE_WORKDIR": str(tmp_path / "work"),
+        "FINETUNE_TERMINATION_LOG": str(tmp_path / "message"),
+    }
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finetune_trainer", "prepare"], env={**os.environ, **environment}
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    peak = usage.ru_maxrss * 1024
+    print(
+        f"\nprepare of {rows.stat().st_size / MB:.0f} MB of JSONL: {peak / 2**20:.0f} MiB at most, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
+    assert peak <= GIB

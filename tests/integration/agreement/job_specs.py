@@ -1,0 +1,261 @@
+"""FineTuneJobs derived from the generated schema: good ones, and ones just outside its bounds.
+
+Nothing here knows a field's bounds: a field that is added to the models is generated and broken
+too. Only the cross-field rules are named, so that most jobs keep them.
+"""
+
+import copy
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hypothesis import strategies as st
+
+from finetune_api.base import API_VERSION, KIND
+from finetune_api.crd import open_api_schema
+
+Node = dict[str, Any]
+Job = dict[str, Any]
+Path = tuple[str, ...]
+
+SPEC: Node = open_api_schema()["properties"]["spec"]
+URIS = (
+    "s3://a/", "s3://a/b/", "s3://a/b/rows.jsonl", "s3://c/", "file:///m/", "file:///m/rows.csv",
+    "s3://ä/§/", "s3://a/b\n/",
+)  # fmt: skip
+WORDS = (*URIS, "http://s3:9000", "a/b", "1", "2Gi", "500m", "a", "team.a", "Zone_1.b")
+NAMES = ("a", "tickets-lora", "x" * 40, "a-9")
+BAD_NAMES = ("x" * 41, "9a", "A", "a.b", "a-", "-a", "a_b", "ä", "a" * 254)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+MANY = 3
+"""Items of a generated list or map, where its bounds allow more."""
+
+
+def jobs(specs: st.SearchStrategy[Any]) -> st.SearchStrategy[Job]:
+    """Whole objects. One name in eleven is a bad one."""
+    names = st.one_of(*[st.sampled_from(NAMES)] * 10, st.sampled_from(BAD_NAMES))
+    return st.builds(job, specs, names)
+
+
+def job(spec: Any, name: str = "tickets") -> Job:
+    """A FineTuneJob object."""
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def good_spec(**blocks: Any) -> Any:
+    """The shortest good specification, with other blocks."""
+    shortest = {**smallest(SPEC), "method": {"lora": {}}, "output": {"uri": "s3://results/"}}
+    return {**shortest, **blocks}
+
+
+@st.composite
+def specs(draw: st.DrawFn, *, breaking_rules: bool = True) -> Any:
+    """Specifications whose fields are all good. Each cross-field rule is kept, mostly or always."""
+    spec = draw(GOOD_FIELDS)
+    for mend in MENDERS:
+        if not breaking_rules or draw(st.integers(0, 5)):
+            mend(spec)
+    return spec
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> Any:
+    """Specifications of which one to three fields are wrong."""
+    spec = draw(specs())
+    for path, value in draw(st.lists(st.sampled_from(WRONG), min_size=1, max_size=3)):
+        replace(spec, path, value)
+    return spec
+
+
+def values(node: Node) -> st.SearchStrategy[Any]:
+    """Good values of a schema node."""
+    if "enum" in node:
+        return st.sampled_from(node["enum"])
+    if node.get("x-kubernetes-int-or-string"):
+        return st.one_of(st.integers(0, node["maximum"]), _texts(node))
+    if "additionalProperties" in node:
+        keys = st.sampled_from(("gpu", "zone", "k" * 63))
+        return st.dictionaries(keys, values(node["additionalProperties"]), max_size=MANY)
+    if node["type"] == "object":
+        required = set(node.get("required", ()))
+        fields = {name: values(child) for name, child in node["properties"].items()}
+        return st.fixed_dictionaries(
+            {name: field for name, field in fields.items() if name in required},
+            optional={name: field for name, field in fields.items() if name not in required},
+        )
+    if node["type"] == "array":
+        return st.lists(values(node["items"]), min_size=node.get("minItems", 0), max_size=MANY)
+    if node["type"] in ("integer", "number"):
+        return _numbers(node)
+    return st.booleans() if node["type"] == "boolean" else _texts(node)
+
+
+def wrong_values(node: Node) -> list[Any]:
+    """Values just outside what a schema node allows, and of every wrong type; some may be good."""
+    other_types: list[Any] = [None, "", "7", 7, 1.5, True, [], [None], {}, {"unknown": 1}]
+    if "enum" in node:
+        word = node["enum"][0]
+        return [*other_types, word.lower(), f" {word}"]
+    if node.get("x-kubernetes-int-or-string"):
+        largest = int(node["maximum"])
+        odd = ["1 Gi", "-1", "1e3", "9" * 33, "9" * 32, "1\n", "١"]
+        return [*other_types, *odd, -1, 0, largest, largest + 1]
+    if "additionalProperties" in node:
+        many = {f"k{number}": "v" for number in range(node["maxProperties"])}
+        keys = ["", "k" * 64, "k" * 253, "k" * 254, "a b", "a/b", "a/b/c", "-a", "Ä"]
+        wrong = [{"k": value} for value in wrong_values(node["additionalProperties"])]
+        return [*other_types, many, {**many, "one": "more"}, *wrong, *({k: "v"} for k in keys)]
+    if node["type"] == "array":
+        item = smallest(node["items"])
+        counts = {0, node.get("minItems", 1) - 1, node["maxItems"], node["maxItems"] + 1}
+        wrong = [[value] for value in [*wrong_values(node["items"]), *_wrong_items(node["items"])]]
+        return [*other_types, *([item] * count for count in counts if count >= 0), *wrong]
+    if node["type"] in ("integer", "number"):
+        low, high = node["minimum"], node["maximum"]
+        edges = [low, high, low - 1, high + 1, math.nextafter(low, -9), math.nextafter(high, 9e99)]
+        return [*other_types, *edges, float(math.ceil(low + 1)), -0.0, 2**63, 2**64, 1e300]
+    if node["type"] == "string":
+        longest = node["maxLength"]
+        start = smallest(node)
+        lengths = {node.get("minLength", 1) - 1, longest, longest + 1}
+        fitted = [(start + "x" * longest)[:length] for length in lengths]
+        wide = [("ä" * longest)[:length] for length in lengths]
+        closed = [f"{text[:-1]}/" for text in fitted if text]
+        return [*other_types, *fitted, *wide, *closed, f"{start}\n", f" {start}", "a b", "A_b.c"]
+    return other_types
+
+
+def _wrong_items(node: Node) -> list[Any]:
+    return [
+        {**smallest(node), name: value}
+        for name, child in node.get("properties", {}).items()
+        for value in wrong_values(child)
+    ]
+
+
+def smallest(node: Node) -> Any:
+    """One good value of a node, as small as it gets."""
+    if "enum" in node:
+        return node["enum"][0]
+    if node["type"] == "object":
+        return {name: smallest(node["properties"][name]) for name in node.get("required", ())}
+    if _pattern(node):
+        return next(word for word in WORDS if _fits(node, word))
+    return "x" * max(1, node.get("minLength", 1))
+
+
+def nodes(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+    """Every node of a schema below this one, with its path; items and values with their parent."""
+    for name, child in node.get("properties", {}).items():
+        yield (*path, name), child
+        yield from nodes(child, (*path, name))
+
+
+def replace(spec: Any, path: Path, value: Any) -> None:
+    """Set a field, making or replacing what lies above it."""
+    node = spec
+    for part in path[:-1]:
+        if not isinstance(node.get(part), dict):
+            node[part] = {}
+        node = node[part]
+    node[path[-1]] = copy.deepcopy(value)
+
+
+def _keep_one_method(spec: Any) -> None:
+    method = spec["method"]
+    if "lora" in method:
+        method.pop("full", None)
+    else:
+        method["full"] = {}
+
+
+def _keep_one_source(name: str) -> Callable[[Any], None]:
+    def mend(spec: Any) -> None:
+        source = spec["dataset"].get(name)
+        if source is not None and len(source) != 1:
+            spec["dataset"][name] = {"fraction": source.get("fraction", 0.1)}
+
+    return mend
+
+
+def _leave_rows(spec: Any) -> None:
+    sources = [spec["dataset"].get(name) or {} for name in ("validation", "test")]
+    if sum(source.get("fraction", 0) for source in sources) >= 1:
+        for source in sources:
+            if "fraction" in source:
+                source["fraction"] /= 2.5
+
+
+def _one_length(spec: Any) -> None:
+    spec.get("training", {}).pop("maxSteps", None)
+
+
+def _no_idle_deepspeed(spec: Any) -> None:
+    if spec.get("distribution", {}).get("strategy") == "DDP":
+        spec["distribution"].pop("deepspeed", None)
+
+
+def _tolerations_that_fit(spec: Any) -> None:
+    for toleration in spec.get("scheduling", {}).get("tolerations", ()):
+        if toleration.get("operator") == "Exists":
+            toleration.pop("value", None)
+        else:
+            toleration.setdefault("key", "gpu")
+
+
+def _output_elsewhere(spec: Any) -> None:
+    dataset = spec["dataset"]
+    held_out = [(dataset.get(name) or {}).get("uri", "") for name in ("validation", "test")]
+    inputs = [spec["model"]["uri"], dataset["train"]["uri"], *held_out]
+    if any(uri.endswith("/") and spec["output"]["uri"].startswith(uri) for uri in inputs):
+        spec["output"]["uri"] = "s3://results/run/"
+
+
+MENDERS: tuple[Callable[[Any], None], ...] = (
+    _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
+    _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
+)  # fmt: skip
+
+
+def _numbers(node: Node) -> st.SearchStrategy[Any]:
+    low, high = node["minimum"], node["maximum"]
+    if node["type"] == "integer":
+        return st.one_of(st.sampled_from((low, high)), st.integers(low, high))
+    bounds = {
+        "exclude_min": node.get("exclusiveMinimum", False),
+        "exclude_max": node.get("exclusiveMaximum", False),
+    }
+    floats = st.floats(low, high, **bounds)
+    whole = [n for n in (low, high) if not bounds[f"exclude_{'min' if n == low else 'max'}"]]
+    return st.one_of(floats, st.sampled_from([*map(int, whole), *whole])) if whole else floats
+
+
+def _texts(node: Node) -> st.SearchStrategy[str]:
+    pattern = _pattern(node)
+    if not pattern:
+        return TEXT.filter(lambda text: _has_length(node, text))
+    wild = st.from_regex(pattern.rstrip("$") + r"\Z", alphabet=st.characters(codec="utf-8"))
+    plain = st.sampled_from([word for word in WORDS if _fits(node, word)])
+    return st.one_of(plain, plain, plain, wild.filter(lambda text: _has_length(node, text)))
+
+
+def _pattern(node: Node) -> str:
+    """The pattern of a text: of the schema, or of the shape that its rule looks for."""
+    rules = [rule["rule"] for rule in node.get("x-kubernetes-validations", ())]
+    found = [match[1] for rule in rules if (match := re.fullmatch(r"self.matches\('(.*)'\)", rule))]
+    return found[0].replace("\\\\", "\\") if found else node.get("pattern", "")
+
+
+def _fits(node: Node, text: str) -> bool:
+
+    return _has_length(node, text) and re.search(_pattern(node), text) is not None
+
+
+def _has_length(node: Node, text: str) -> bool:
+    return node.get("minLength", 0) <= len(text) <= node["maxLength"]
+
+
+NODES = list(nodes(SPEC))
+WRONG = [(path, value) for path, node in NODES for value in wrong_values(node)]
+GOOD_FIELDS = values(SPEC)

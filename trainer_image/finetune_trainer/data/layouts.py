@@ -1,0 +1,237 @@
+"""What a row holds: records of a file become examples, every one checked.
+
+A layout yields only sound rows; whatever is wrong with a record goes to ``Problems``. Nothing is
+guessed: a label that is a number with a fraction, or a conversation without an answer, is an error.
+"""
+
+import json
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import msgspec
+
+from finetune_api.dataset import Columns, Layout
+from finetune_trainer.data.problems import shown
+
+LABEL_RULE = "must be text or a whole number"
+UTF8_FIX = "save the file as UTF-8"
+ROLES = ("system", "user", "assistant")
+COMMON = {
+    "text": ("text", "sentence", "content", "body", "message", "input", "review", "document"),
+    "label": ("label", "labels", "category", "class", "target", "intent", "topic", "tag"),
+    "prompt": ("prompt", "instruction", "question", "input", "query", "source"),
+    "completion": ("completion", "response", "answer", "output", "target", "reply"),
+    "messages": ("messages", "conversation", "conversations", "chat", "dialog"),
+}
+"""Names that people give to the column of a role."""
+
+Tell = Callable[..., None]
+"""Tells a problem of the present record: ``rule``, ``fix``, ``field``, ``value``."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One example: ``content`` is what will be tokenised; ``asked`` is what a training row must
+    not share with a held-out one; ``answer`` is its class or completion."""
+
+    content: str
+    asked: str
+    answer: str
+
+
+class RowLayout(Protocol):
+    """Turns records into rows."""
+
+    roles: tuple[str, ...]
+    """Fields of ``spec.dataset.columns`` that a record must have."""
+    trimmed_labels: int
+    """Labels that had spaces around them."""
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """The example in a record that has all columns; None when it is not sound (told)."""
+        ...
+
+
+class Labels:
+    """A text and the name of its class."""
+
+    roles = ("text", "label")
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.trimmed_labels = 0
+        self._names = columns.text, columns.label
+        self._sound: set[str] = set()
+        """Labels that were found sound as they are: there are few, and rows are many."""
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """Text and class name."""
+        text_column, label_column = self._names
+        text = sound_text(record[text_column], text_column, tell)
+        label = self._label(record[label_column], tell)
+        return Row(text, text, label) if text is not None and label is not None else None
+
+    def _label(self, value: object, tell: Tell) -> str | None:
+        if isinstance(value, str) and value in self._sound:
+            return value
+        field = self.columns.label
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            tell(
+                rule="has no value", fix="give every row its class", field=field,
+                value=shown(value),
+            )  # fmt: skip
+            return None
+        if not isinstance(value, str) or not encodable(value):
+            tell(
+                rule=LABEL_RULE, fix="write the class name as text", field=field,
+                value=shown(value),
+            )  # fmt: skip
+            return None
+        trimmed = value.strip()
+        if trimmed == value:
+            self._sound.add(value)
+        else:
+            self.trimmed_labels += 1
+        return trimmed
+
+
+class PromptCompletion:
+    """What is asked and what is to be answered."""
+
+    roles = ("prompt", "completion")
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """Prompt and completion, as a JSON pair."""
+        prompt = sound_text(record[self.columns.prompt], self.columns.prompt, tell)
+        completion = sound_text(record[self.columns.completion], self.columns.completion, tell)
+        if prompt is None or completion is None:
+            return None
+        return Row(json.dumps([prompt, completion], ensure_ascii=False), prompt, completion)
+
+
+class Messages:
+    """A conversation that ends with an answer."""
+
+    roles = ("messages",)
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """The turns, as a JSON list of `{role, content}`."""
+        field, turns = self.columns.messages, record[self.columns.messages]
+        if not isinstance(turns, list) or not turns:
+            tell(
+                rule="must be a list of messages", field=field, value=shown(turns),
+                fix='write [{"role": "user", "content": …}, {"role": "assistant", …}]',
+            )  # fmt: skip
+            return None
+        checked = [self._turn(number, turn, tell) for number, turn in enumerate(turns)]
+        sound = [turn for turn in checked if turn is not None]
+        if len(sound) < len(turns) or not self._in_order([t["role"] for t in sound], tell):
+            return None
+        content, asked = (json.dumps(part, ensure_ascii=False) for part in (sound, sound[:-1]))
+        return Row(content, asked, sound[-1]["content"])
+
+    def _turn(self, number: int, turn: object, tell: Tell) -> dict[str, str] | None:
+        field = f"{self.columns.messages}[{number}]"
+        if not isinstance(turn, dict) or not {"role", "content"} <= turn.keys():
+            tell(
+                rule="is no message", field=field, value=shown(turn),
+                fix="give every message a role and a content",
+            )  # fmt: skip
+            return None
+        role = turn["role"]
+        if role not in ROLES:
+            tell(
+                rule="has an unknown role", field=f"{field}.role", value=shown(role),
+                fix=f"use one of {', '.join(ROLES)}",
+            )  # fmt: skip
+            return None
+        content = sound_text(turn["content"], f"{field}.content", tell)
+        return {"role": role, "content": content} if content is not None else None
+
+    def _in_order(self, roles: list[str], tell: Tell) -> bool:
+        """An optional system message, then user and assistant in turns, the last one answering."""
+        turns = roles[1:] if roles[0] == "system" else roles
+        wanted = [("user", "assistant")[number % 2] for number in range(len(turns))]
+        if turns and turns == wanted and turns[-1] == "assistant":
+            return True
+        tell(
+            rule="does not go user, assistant, …, assistant", field=self.columns.messages,
+            value=", ".join(roles)[:60], fix="let every conversation end with an answer",
+        )  # fmt: skip
+        return False
+
+
+LAYOUTS: dict[Layout, type[Labels] | type[PromptCompletion] | type[Messages]] = {
+    Layout.LABELS: Labels,
+    Layout.PROMPT_COMPLETION: PromptCompletion,
+    Layout.MESSAGES: Messages,
+}
+
+
+def choose(
+    asked: Layout, possible: tuple[Layout, ...], columns: Columns, seen: list[str]
+) -> Layout:
+    """The layout of a dataset: as asked, else the task's whose columns are there, else the one
+    whose columns are there under other usual names; those are then told as missing."""
+    if asked is not Layout.AUTO:
+        return asked
+    lowered = {name.lower() for name in seen}
+
+    def likeness(layout: Layout) -> tuple[int, int]:
+        roles = LAYOUTS[layout].roles
+        present = [getattr(columns, role) in seen for role in roles]
+        return all(present), sum(bool(lowered.intersection(COMMON[role])) for role in roles)
+
+    return max(possible, key=likeness)
+
+
+def tell_missing(layout: RowLayout, columns: Columns, seen: list[str], tell: Tell) -> None:
+    """Tell each column that a record lacks, with the likeliest of those seen."""
+    names = {role: getattr(columns, role) for role in layout.roles}
+    for role, name in names.items():
+        if name in seen:
+            continue
+        others = [other for other in names.values() if other != name]
+        candidates = [column for column in seen if column not in others]
+        lowered = {column.lower(): column for column in candidates}
+        close = [lowered[common] for common in COMMON[role] if common in lowered]
+        close += get_close_matches(name, candidates, n=1)
+        tell(
+            rule="is missing", field=name,
+            value="columns seen: " + (", ".join(seen[:12]) or "none"),
+            fix=f"set dataset.columns.{role}: {close[0] if close else 'the name of the column'}",
+        )  # fmt: skip
+
+
+def sound_text(value: object, field: str, tell: Tell) -> str | None:
+    """The value when it is text that says something; None otherwise (told)."""
+    if isinstance(value, str) and value and not value.isspace() and encodable(value):
+        return value
+    if not isinstance(value, str):
+        tell(rule="must be text", fix="write text in every row", field=field, value=shown(value))
+    elif not value or value.isspace():
+        tell(rule="is empty", fix="remove rows without text or fill them", field=field)
+    else:
+        tell(rule="holds half of a surrogate pair", field=field, fix=UTF8_FIX, value=shown(value))
+    return None
+
+
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold the text: half of a surrogate pair cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

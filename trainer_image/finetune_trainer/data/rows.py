@@ -1,0 +1,66 @@
+"""Rows read, checked and split, before any model is looked at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune_api.dataset import Dataset, HeldOutSource, Layout
+from finetune_api.defaults import HELD_OUT_FRACTION
+from finetune_trainer.data import dedup
+from finetune_trainer.data.gather import DataFile, Gathered, Gatherer
+from finetune_trainer.data.split import TEST, TRAIN, VALIDATION, split
+
+DROPPED = -1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sound rows, the part of each (or DROPPED), and how many were dropped by reason."""
+
+    gathered: Gathered
+    parts: NDArray[np.int8]
+    dropped: dict[str, int]
+
+
+def read(
+    files: list[DataFile],
+    dataset: Dataset,
+    layouts: tuple[Layout, ...],
+    *,
+    seed: int,
+    scratch: Path,
+) -> Rows:
+    """Check every row of every file and split; DataError with everything that is wrong."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    gathered = Gatherer(dataset, layouts, scratch / "contents.arrow").gather(files)
+    return Rows(gathered, *assign(gathered, dataset, seed))
+
+
+def assign(
+    gathered: Gathered, dataset: Dataset, seed: int
+) -> tuple[NDArray[np.int8], dict[str, int]]:
+    """The part of every row, and what was dropped: duplicates first, then the split, then leaks."""
+    parts = gathered.parts.copy()
+    dropped: dict[str, int] = {}
+    of_train = np.flatnonzero(parts == TRAIN)
+    twice = of_train[dedup.repeated(gathered.whole[of_train])]
+    parts[twice] = DROPPED
+    dropped["duplicate"] = len(twice)
+    fractions = {
+        part: _fraction(source)
+        for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test))
+        if source is None or source.uri is None
+    }
+    of_train = np.flatnonzero(parts == TRAIN)
+    if fractions:
+        parts[of_train] = split(gathered.label_ids[of_train], fractions, seed)
+    leaks = dedup.leaking(gathered.asked, parts)
+    parts[leaks] = DROPPED
+    dropped["alsoHeldOut"] = int(leaks.sum())
+    return parts, dropped
+
+
+def _fraction(source: HeldOutSource | None) -> float:
+    return HELD_OUT_FRACTION if source is None or source.fraction is None else source.fraction

@@ -1,0 +1,55 @@
+"""The base's measurements, kept in baseline/ and used again by later attempts on the same data.
+
+Rank 0 measures or reads them, and every rank gets them.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune_api.progress import Stage
+from finetune_trainer.session import Session
+
+VERSION = 2
+Arrays = dict[str, NDArray[Any]]
+
+
+def measured(session: Session, measure: Callable[[], tuple[Arrays, Mapping[str, Any]]]) -> Arrays:
+    """The arrays that ``measure`` makes (on all ranks together), or made before.
+
+    ``measure`` also gives facts for people; both of its results count on rank 0 alone.
+    """
+    session.channel.stage(Stage.BASELINE)
+    gang, folder, fingerprint = session.gang, session.places.baseline, session.job.fingerprint
+    kept = gang.from_main(_read(folder, fingerprint) if gang.is_main else None)
+    if kept is None:
+        kept, facts = measure()
+        if gang.is_main:
+            _write(folder, fingerprint, kept, facts)
+            session.channel.artifact("baseline", folder)
+        kept = gang.from_main(kept)
+    arrays: Arrays = kept
+    return arrays
+
+
+def _write(folder: Path, fingerprint: str | None, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "baseline.npz", **arrays)
+    document = {"version": VERSION, "fingerprint": fingerprint, **facts}
+    # Last: a folder without it is not a baseline.
+    (folder / "baseline.json").write_text(json.dumps(document, indent=1))
+
+
+def _read(folder: Path, fingerprint: str | None) -> Arrays | None:
+    try:
+        document = json.loads((folder / "baseline.json").read_text())
+        if (document["version"], document["fingerprint"]) != (VERSION, fingerprint):
+            return None
+        with np.load(folder / "baseline.npz") as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError):
+        return None

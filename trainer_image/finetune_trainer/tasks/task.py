@@ -1,0 +1,78 @@
+"""What a task is: how rows are encoded, and a model is measured, trained, compared.
+
+The static methods serve ``prepare``, which has a model's configuration but no weights; an instance
+serves one rank. A new task is a file of its own and a line in the registry.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from finetune_api.dataset import Layout
+from finetune_api.jobconfig import JobConfig
+from finetune_trainer.data.encode import Encoder
+
+if TYPE_CHECKING:
+    from finetune_trainer.evaluate.forward import Rows
+    from finetune_trainer.model.load import Loaded
+    from finetune_trainer.session import Session
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a task encodes rows."""
+
+    length_cap: int
+    """Largest maxLength that is taken when the job gives none."""
+    encoder: Callable[[Layout], Encoder]
+    """Makes the encoder of a layout."""
+
+
+class Task(Protocol):
+    """One task."""
+
+    loaded: "Loaded"
+    """The base model, as it is to be trained."""
+    parts: "dict[str, Rows]"
+    """Prepared rows by part."""
+
+    @staticmethod
+    def check(config: Any, uri: str) -> None:
+        """UserError when the architecture cannot learn this task."""
+        ...
+
+    @staticmethod
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
+        """How the job's rows are encoded."""
+        ...
+
+    @staticmethod
+    def on_meta(config: Any, labels: list[str], pad: int | None) -> "Loaded":
+        """The model without weights, for counting."""
+        ...
+
+    def __init__(self, session: "Session", tokenizer: Any) -> None:
+        """Load the base model and the prepared rows."""
+        ...
+
+    def baseline(self) -> None:
+        """Measure the base on the test rows; what training starts from may come of it."""
+        ...
+
+    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
+        """The FineTuneTrainer of this task. ``options`` are TrainingArguments by name, ``parts``
+        its other arguments."""
+        ...
+
+    def validate(self, model: Any) -> float:
+        """Mean loss of the validation rows; the same on every rank."""
+        ...
+
+    def evaluate(self, model: Any) -> None:
+        """Compare the tuned model with its base on the test rows, and tell."""
+        ...
+
+    def describe(self, folder: Path) -> None:
+        """Write what belongs to the exported result beside weights and tokenizer."""
+        ...
