@@ -107,15 +107,15 @@ BAD = {
     ),
     "null text": (
         {"text": [*TEXTS[:-1], None], "label": LABELS},
-        ["rows.parquet row 12 (None): field 'text' must be text"],
+        ["rows.parquet row 12 (null): field 'text' must be text"],
     ),
     "null label": (
         {"text": TEXTS, "label": [None, *LABELS[1:]]},
-        ["rows.parquet row 1 (None): field 'label' has no value", "give every row its class"],
+        ["rows.parquet row 1 (null): field 'label' has no value", "give every row its class"],
     ),
     "a column of nulls": (
         {"text": TEXTS, "label": pa.nulls(ROWS)},
-        ["rows.parquet row 1 (None)", "and 9 more: field 'label' has no value"],
+        ["field 'label' has no value (null)", "and 9 more: field 'label' has no value"],
     ),
     "text of numbers": (
         {"text": list(range(ROWS)), "label": LABELS},
