@@ -172,7 +172,6 @@ def world(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
             *(world.job(title, change | {"storage": storage(servers)})
               for group in (cases.WAITING, cases.STORAGE)
               for title, (change, storage) in group.items()),
-            world.job("late", good | {"storage": cases.at("late")(servers)}),
             *(world.job(title, change) for title, (_, change) in cases.BAD_DATA.items()),
             *(world.job(title, cases.model(folder))
               for title, (folder, _) in cases.BAD_MODELS.items()),
