@@ -43,7 +43,7 @@ unit: install ## Unit tests only (under a minute)
 bench: build ## Measure what docs/benchmarks.md records (about 10 min)
 	@$(BIN)/python -m pytest -m bench -s tests/bench
 
-images: install ## Prove the Dockerfiles without a container engine (about 10 min, 7 GB of disk)
+images: install ## Prove the Dockerfiles without a container engine (about 5 min, 7 GB of disk)
 	@$(BIN)/python -m hack.images operator trainer
 
 verify: install ## Generated files fresh, lint, format, types, layers

@@ -1,4 +1,4 @@
-"""`python -m localcluster`: build, up, down, status, env, add-node."""
+"""`python -m localcluster`: build, up, down, status, env, add-node, put."""
 
 import argparse
 import sys
@@ -23,6 +23,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("env", help='print shell variables: eval "$(… env)"')
     add = commands.add_parser("add-node", help="start one more node")
     add.add_argument("name")
+    put = commands.add_parser("put", help="store a file or folder in the cluster's S3")
+    put.add_argument("source", type=Path, help="what to store")
+    put.add_argument("uri", help="s3://bucket/key, or s3://bucket/prefix/ for a folder")
     for command in (up, add):
         command.add_argument("--gpus", type=int, default=4, help="pretended GPUs of a node")
         command.add_argument("--cpu", default="64", help="CPU of a node, as it tells the scheduler")
@@ -52,6 +55,22 @@ def _up(arguments: argparse.Namespace) -> None:
     print(f"cluster up in {seconds:.1f} s: {cluster.server}, S3 {cluster.s3.endpoint}")
 
 
+def _put(cluster: Cluster, source: Path, uri: str) -> None:
+    scheme, _, address = uri.partition("://")
+    bucket, _, key = address.partition("/")
+    if scheme != "s3" or not bucket or not source.exists() or source.is_dir() != uri.endswith("/"):
+        raise ProcessError(
+            f"cannot put {source} to {uri}: a file goes to s3://bucket/key, a folder to "
+            "s3://bucket/prefix/"
+        )
+    cluster.s3.make_bucket(bucket)
+    if source.is_dir():
+        print(f"{cluster.s3.upload_folder(source, bucket, key)} files stored below {uri}")
+    else:
+        cluster.s3.client().upload_file(str(source), bucket, key)
+        print(f"{uri} stored")
+
+
 def _print_environment(cluster: Cluster) -> None:
     print(f"export KUBECONFIG='{cluster.kubeconfig}'")
     print(f"export PATH='{cluster.kubectl_path}':\"$PATH\"")
@@ -76,6 +95,8 @@ def main() -> int:
                     print(f"{name:24} {'alive' if alive else 'dead'}")
             case "env":
                 _print_environment(_existing(arguments.root))
+            case "put":
+                _put(_existing(arguments.root), arguments.source, arguments.uri)
             case "add-node":
                 _existing(arguments.root).add_node(
                     arguments.name,

@@ -25,7 +25,14 @@ EVERYTHING: dict[str, Any] = {
     "watch": {"namespaces": ["team-a", "team-b"]},
     "rbac": {"userRoles": True},
     "serviceAccount": {"annotations": {"example.com/owner": "platform"}},
-    "jobs": {"storage": {"endpoint": "https://s3.site", "region": "eu", "secretName": "keys"}},
+    "jobs": {
+        "storage": {
+            "endpoint": "https://s3.site",
+            "caSecretName": "site-ca",
+            "region": "eu",
+            "secretName": "keys",
+        }
+    },
     "networkPolicy": {
         "enabled": True,
         "from": [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}],
@@ -121,6 +128,7 @@ def test_every_flag_of_the_operator_is_reachable(render) -> None:
         ({"jobs": {"images": {"cuda": "r/t:1-cuda"}}}, "trainer_image_cuda", "r/t:1-cuda"),
         ({"jobs": {"images": {"pullPolicy": "Always"}}}, "image_pull_policy", "Always"),
         ({"jobs": {"storage": {"endpoint": "http://s"}}}, "storage.endpoint", "http://s"),
+        ({"jobs": {"storage": {"caSecretName": "ca"}}}, "storage.ca_secret_name", "ca"),
         ({"jobs": {"storage": {"region": "eu-1"}}}, "storage.region", "eu-1"),
         ({"jobs": {"storage": {"secretName": "keys"}}}, "storage.secret_name", "keys"),
         ({"operator": {"http": {"host": "::"}}}, "http_host", "::"),

@@ -19,7 +19,8 @@ from examples.base_model import base_model, put_base_model
 from localcluster import product
 from localcluster.cluster import Cluster, running_cluster, wait_for
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01-hello-lora"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLE = EXAMPLES / "01-hello-lora"
 ROWS = 600
 RUN_SECONDS = 600
 HELLO = "hello-lora"

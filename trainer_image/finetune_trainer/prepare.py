@@ -102,10 +102,10 @@ def prepare(
     from finetune_trainer.plan import check_batch
 
     check_batch(job)
+    located = sources.locate(job, store)
     with claimed_output(job, store):
         scratch = places.root / "prepare"
         shutil.rmtree(scratch, ignore_errors=True)
-        located = sources.locate(job, store)
         model = sources.fetch_model(job, store, located.model, scratch / "model")
         say(f"model: {model.bytes / 1e6:.0f} MB")
         data = sources.fetch_data(job, store, located.data, scratch / "data")

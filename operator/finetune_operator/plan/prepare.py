@@ -6,7 +6,7 @@ its node only makes prepare run again.
 """
 
 from finetune_api import defaults
-from finetune_api.exits import FREE_CODES, ExitClass, Failure
+from finetune_api.exits import FINAL_CODES, FREE_CODES, ExitClass, Failure
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import inputs_hash, launch_hash
 from finetune_api.progress import DataSummary
@@ -133,7 +133,9 @@ def failed(why: Failure) -> Verdict:
     message = f"{why.sentence()}; {AGAIN}" if why.exit_class in MENDABLE else why.sentence()
     return Verdict(
         conditions={
-            ConditionType.DATA_READY: Opinion("False", why.exit_class, "told under Succeeded"),
+            ConditionType.DATA_READY: Opinion(
+                "False", why.exit_class, "prepare ended the run: see Succeeded"
+            ),
             **outcome.stopped(why.exit_class),
             ConditionType.SUCCEEDED: Opinion("False", why.exit_class, message),
         }
@@ -170,7 +172,8 @@ def _running(
 
 def _tried(job: FineTuneJob, child: ChildJob, pods: tuple[PodView, ...]) -> Opinion | None:
     """What ended the last pod while the Job waits to start, or has started, another one."""
-    failed = tuple(pod for pod in pods if pod.exit_code and pod.exit_code not in FREE_CODES)
+    uncounted = (0, *FREE_CODES, *FINAL_CODES)
+    failed = tuple(p for p in pods if p.exit_code is not None and p.exit_code not in uncounted)
     if not failed:
         return None
     why = _why(job, child, failed)

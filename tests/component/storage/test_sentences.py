@@ -53,7 +53,7 @@ def test_wrong_credentials(
             call()
         assert f"refuses the credentials for s3://{bucket}/a" in str(caught.value)
         assert code in str(caught.value)
-        assert "spec.storage.secretName" in caught.value.remedy
+        assert "secret key" in caught.value.remedy
 
 
 def test_secret_files_are_read_anew(

@@ -44,9 +44,9 @@ def test_an_authority_that_arrives_later_is_trusted(
     (tmp_path / "secret").mkdir()
     file = tmp_path / "secret" / "ca.crt"
     other = Authority(tmp_path / "other")
-    store = open_store(Storage(endpoint=endpoint), ca=file)
+    store = open_store(Storage(endpoint=endpoint, ca_secret_name="private-ca"), ca=file)
     uri = "s3://bucket/a/file.json"
-    with pytest.raises(UserError, match=r"caSecretName has no ca\.crt"):
+    with pytest.raises(UserError, match=r"Secret 'private-ca' .* has no ca\.crt"):
         store.exists(uri)
     file.write_text("-----BEGIN NOTHING-----")
     with pytest.raises(UserError, match="is no certificate in PEM form"):

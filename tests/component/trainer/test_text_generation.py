@@ -20,7 +20,9 @@ def reference(writing, method):
     return run
 
 
-@pytest.mark.parametrize(("ranks", "micro", "zero"), [(1, 2, 0), (2, 2, 0), (2, 4, 2), (2, 1, 2)])
+@pytest.mark.parametrize(
+    ("ranks", "micro", "zero"), [(1, 2, None), (2, 2, None), (2, 4, 2), (2, 1, 3)]
+)
 def test_same_curves_however_a_batch_is_shared(writing, method, reference, ranks, micro, zero):
     run = writing.run(method, ranks=ranks, micro=micro, zero=zero)
     assert run.codes == [0] * ranks, run.output

@@ -72,7 +72,7 @@ BAD_DATA = {
         ),
         train("many.jsonl"),
     ),
-    "file in another format": (b"PAR1\x15\x04", train("table.csv")),
+    "file in another format": (b"\x1f\x8b\x08\x00", train("packed.csv")),
 }  # fmt: skip
 """Title → content of the file, and the change that names it."""
 
@@ -82,11 +82,8 @@ NO_WEIGHTS = len(b"{}").to_bytes(8, "little") + b"{}"
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [64], "data_offsets": [0, 256]}}).encode()
 CUT_OFF = len(HEADER).to_bytes(8, "little") + HEADER + bytes(100)
 
-BAD_MODELS: dict[str, tuple[str, dict[str, bytes | None]]] = {
-    "no model at the address": ("absent", {"config.json": None, "tokenizer.json": None,
-                                           "tokenizer_config.json": None, "vocab.txt": None,
-                                           "special_tokens_map.json": None,
-                                           "model.safetensors": None}),
+BAD_MODELS: dict[str, tuple[str, dict[str, bytes | None] | None]] = {
+    "no model at the address": ("absent", None),
     "model without a form for the task": (
         "speech", {"config.json": json.dumps({"model_type": "vits"}).encode()},
     ),
@@ -107,7 +104,7 @@ BAD_MODELS: dict[str, tuple[str, dict[str, bytes | None]]] = {
     "model without a tokenizer": ("tokenizer", {"tokenizer.json": None, "vocab.txt": None}),
     "tokenizer that was cut off": ("half-tokenizer", {"tokenizer.json": b'{"version": "1.0", '}),
 }  # fmt: skip
-"""Title → folder, and what differs from a good model there (None: the file is not there)."""
+"""Title → folder, and what differs from a good model there (None: it is not there)."""
 
 SETTINGS: dict[str, Spec] = {
     "globalBatchSize that the ranks cannot share": {
@@ -126,7 +123,7 @@ STORAGE: dict[str, tuple[Spec, Storage]] = {
         secret(SECRET),
     ),
     "prefix that matches nothing": (train("nothing/"), secret(SECRET)),
-    "prefix without a data file": (dataset(train={"uri": MODEL}), secret(SECRET)),
+    "prefix without a data file": (train("notes/"), secret(SECRET)),
     "access key that is not known": ({}, secret("wrong-key-id")),
     "wrong secret key": ({}, secret("wrong-secret")),
     "Secret without the needed keys": ({}, secret("no-keys")),
@@ -142,7 +139,7 @@ STORAGE: dict[str, tuple[Spec, Storage]] = {
     "ca.crt that is no certificate": ({}, at("private", caSecretName="not-a-certificate")),
     "https:// where http:// is spoken": (
         {}, lambda servers: {"secretName": SECRET,
-                             "endpoint": servers.nobody.replace("http:", "https:")},
+                             "endpoint": servers.with_accounts.replace("http:", "https:")},
     ),
 }  # fmt: skip
 """Title → change of the job, and its storage block."""

@@ -17,7 +17,7 @@ from tests.e2e.bad_input.servers import STRANGER, Servers, running
 from tests.e2e.conftest import Site
 
 NAMESPACE = "bad-input"
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 240
 PREPARE = {"prepare": {"cpu": "6", "memory": "2Gi"}}
 """Ten prepare pods a node at once: all start within seconds, none starves the others."""
 
@@ -65,23 +65,22 @@ class World:
         status: dict[str, Any] = json.loads(text).get("status", {})
         return status
 
-    def wait(self, title: str, condition: str, *, reason: str = "", value: str = "") -> Any:
-        """The status once a condition says so; without both, once the run has ended."""
+    def wait(self, title: str, condition: str, *words: str) -> dict[str, Any]:
+        """The status once a condition's status or reason is one of ``words``."""
 
         def found() -> dict[str, Any] | None:
             status = self.status(title)
-            for told in status.get("conditions", []):
-                if told["type"] == condition and (
-                    (told["reason"] == reason if reason else not value)
-                    and (
-                        told["status"] == value if value else reason or told["status"] != "Unknown"
-                    )
-                ):
-                    return status
+            told = {c["type"]: c for c in status.get("conditions", [])}
+            said = told.get(condition, {})
+            if said.get("status") in words or said.get("reason") in words:
+                return status
+            ended = told.get("Succeeded", {"status": "Unknown"})
+            assert ended["status"] == "Unknown", f"{title}: {ended}"
             return None
 
-        what = f"{title}: {condition} {reason}{value}"
-        return wait_for(found, what=what, seconds=PATIENCE_SECONDS, interval=0.5)
+        what = f"{title}: {condition} is {' or '.join(words)}"
+        status: dict[str, Any] = wait_for(found, what=what, seconds=PATIENCE_SECONDS, interval=0.5)
+        return status
 
     def objects(self) -> dict[str, str]:
         """All objects of both buckets and their ETags."""
@@ -96,7 +95,7 @@ class World:
     def told(self, book: Book, title: str) -> str:
         """The run has ended badly: its sentence, told once and kept in the book; nothing of it is
         left running and nothing was left in the bucket."""
-        name, status = job_name(title), self.wait(title, "Succeeded")
+        name, status = job_name(title), self.wait(title, "Succeeded", "True", "False")
         state, sentence = seen(status, "Succeeded")
         assert status["display"]["status"] == "Failed", sentence
         messages = [condition["message"] for condition in status["conditions"]]
@@ -133,8 +132,9 @@ def put(world: World) -> None:
         "config.json": json.dumps(cases.CONFIG).encode(),
         "model.safetensors": cases.NO_WEIGHTS,
     }
+    data("s3://datasets/bad/notes/readme.md", b"no data here")
     for folder, changes in cases.BAD_MODELS.values():
-        for name, content in (good | changes).items():
+        for name, content in (good | changes if changes is not None else {}).items():
             if content is not None:
                 data(f"s3://models/bad/{folder}/{name}", content)
     data("s3://models/bad/owned/run.json", b'{"namespace": "team", "name": "other"}')

@@ -18,12 +18,12 @@ def test_a_bad_setting_is_told(world: World, book: Book, title: str) -> None:
 
 def test_a_corrected_job_may_use_the_folder_and_the_same_job_continues_in_it(world: World) -> None:
     title = "column that is not there"
-    world.wait(title, "Succeeded")
+    world.wait(title, "Succeeded", "False")
     change = cases.train("column.jsonl", columns={"text": "body"}) | {"suspend": True}
     for expected in (False, True):
         world.kubectl("delete", "ftj", job_name(title), "--wait")
         world.apply(world.job(title, change))
-        world.wait(title, "DataReady", value="True")
+        world.wait(title, "DataReady", "True")
         log = world.kubectl("logs", f"job/{job_name(title)}-prepare")
         assert ("is used again" in log) is expected
 
@@ -35,7 +35,7 @@ def test_dollars_and_parentheses_are_not_expanded(world: World) -> None:
     title = "dollars"
     change = cases.train(key, columns={"text": column}) | {"suspend": True}
     world.apply(world.job(title, change))
-    status = world.wait(title, "DataReady", value="True")
+    status = world.wait(title, "DataReady", "True")
     assert status["data"]["rows"] == len(cases.ROWS)
     report = status["data"]["report"].partition("s3://models/")[2]
     body = world.site.cluster.s3.client().get_object(Bucket="models", Key=report)["Body"].read()

@@ -21,18 +21,18 @@ def test_a_storage_that_was_away_and_comes_back_lets_the_run_go_on(
     world: World, book: Book
 ) -> None:
     """Waits with the Job's back-off, and says so; nothing needs to be applied again."""
-    status = world.wait("late", "DataReady", reason=AWAY)
+    status = world.wait("late", "DataReady", AWAY)
     state, sentence = seen(status, "DataReady")
     book.tell("storage that is away (waits; goes on when it is back)", state, sentence)
     assert world.servers.late in sentence
     assert "the next starts by itself" in sentence
     world.servers.start_late()
-    world.wait("late", "DataReady", value="True")
+    world.wait("late", "DataReady", "True")
     assert world.kubectl("get", "ftj", "late").splitlines()[1].split()[1] == "Suspended"
 
 
 def test_a_private_authority_is_trusted_once_its_certificate_is_named(world: World) -> None:
-    status = world.wait("private", "DataReady", value="True")
+    status = world.wait("private", "DataReady", "True")
     assert status["data"]["rows"] == len(cases.ROWS)
 
 
@@ -40,7 +40,7 @@ def test_a_private_authority_is_trusted_once_its_certificate_is_named(world: Wor
 def test_a_storage_that_stays_away_ends_the_run_after_four_tries(
     world: World, book: Book, title: str
 ) -> None:
-    status = world.wait(title, "Succeeded")
+    status = world.wait(title, "Succeeded", "False")
     name = job_name(title)
     world.told(book, title)
     pods = json.loads(world.kubectl("get", "pods", "-l", f"finetune.dev/job={name}", "-o", "json"))

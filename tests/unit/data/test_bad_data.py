@@ -31,6 +31,10 @@ JSONL = {
         lines(GOOD[0], '{"text": "x", "label": \n', *GOOD[1:]),
         ["rows.jsonl:2", "is not valid JSON", "one JSON object a line"],
     ),
+    "nested without end": (
+        lines(*GOOD) + b"[" * 100_000 + b"\n",
+        ["rows.jsonl:9 (maximum recursion depth", "is not valid JSON"],
+    ),
     "not an object": (
         lines(*GOOD, "[1, 2]\n"), ["rows.jsonl:9 ([1, 2])", "is not a JSON object"],
     ),
@@ -56,7 +60,7 @@ JSONL = {
         lines(*GOOD, {"text": 5, "label": "a"}), ["rows.jsonl:9 (5)", "'text' must be text"],
     ),
     "text that is null": (
-        lines(*GOOD, {"text": None, "label": "a"}), ["rows.jsonl:9 (None)", "'text' must be text"],
+        lines(*GOOD, {"text": None, "label": "a"}), ["rows.jsonl:9 (null)", "'text' must be text"],
     ),
     "half a surrogate": (
         lines(*GOOD, '{"text": "\\ud800", "label": "a"}\n'), ["rows.jsonl:9", "surrogate"],
@@ -73,7 +77,7 @@ JSONL = {
         ["rows.jsonl:9 (['a'])", "'label' must be text or a whole number"],
     ),
     "label that is a boolean": (
-        lines(*GOOD, {"text": "x", "label": True}), ["rows.jsonl:9 (True)", "must be text or"],
+        lines(*GOOD, {"text": "x", "label": True}), ["rows.jsonl:9 (true)", "must be text or"],
     ),
     "one class": (
         lines(*[{"text": f"x{n}", "label": "a"} for n in range(9)]),
@@ -150,7 +154,7 @@ def test_all_kinds_are_told_at_once_with_their_counts(tmp_path):
         gather(tmp_path, lines(*GOOD, *bad))
     assert caught.value.message.startswith("32 problems in the dataset: ")
     assert "rows.jsonl:9, rows.jsonl:10, rows.jsonl:11 and 27 more" in caught.value.message
-    assert "rows.jsonl:39 (None)" in caught.value.message
+    assert "rows.jsonl:40: field 'label' has no value (null)" in caught.value.message
     assert len(caught.value.message) < 1500
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from finetune_api.dataset import Columns, Dataset, DatasetFormat, Layout, TrainSource
 from finetune_api.errors import DataError
 from finetune_trainer.data.gather import DataFile, Gatherer
+from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.rows import assign
 from finetune_trainer.data.split import TRAIN
 
@@ -87,6 +88,17 @@ def test_rows_are_numbered_over_batches_and_row_groups(tmp_path):
     assert "rows.parquet row 12: field 'text' is empty" in refused(tmp_path, content)
 
 
+def test_a_large_row_group_is_never_held_whole(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pages = {"compression": "none", "use_dictionary": False, "write_batch_size": 5}
+    path.write_bytes(parquet({"text": [f"{n} " + "x" * 400_000 for n in range(200)]}, **pages))
+    before = pa.total_allocated_bytes()
+    file = ParquetRows.open(path, pytest.fail)
+    held = [pa.total_allocated_bytes() - before for _ in file.records({"text": "text"})]
+    assert len(held) == 200
+    assert max(held) < 20 * 2**20
+
+
 BAD = {
     "missing column": (
         {"body": TEXTS, "label": LABELS},
@@ -95,15 +107,15 @@ BAD = {
     ),
     "null text": (
         {"text": [*TEXTS[:-1], None], "label": LABELS},
-        ["rows.parquet row 12 (None): field 'text' must be text"],
+        ["rows.parquet row 12 (null): field 'text' must be text"],
     ),
     "null label": (
         {"text": TEXTS, "label": [None, *LABELS[1:]]},
-        ["rows.parquet row 1 (None): field 'label' has no value", "give every row its class"],
+        ["rows.parquet row 1 (null): field 'label' has no value", "give every row its class"],
     ),
     "a column of nulls": (
         {"text": TEXTS, "label": pa.nulls(ROWS)},
-        ["rows.parquet row 1 (None)", "and 9 more: field 'label' has no value"],
+        ["field 'label' has no value (null)", "and 9 more: field 'label' has no value"],
     ),
     "text of numbers": (
         {"text": list(range(ROWS)), "label": LABELS},

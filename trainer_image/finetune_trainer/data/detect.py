@@ -26,7 +26,9 @@ UNREADABLE = {
     b"\xfe\xff": "is UTF-16 text",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd",
 }
-READABLE = "JSONL, CSV (both in UTF-8) and Parquet"
+NO_ROWS = "holds no rows"
+NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
+FORMAT_FIX = "convert it to JSONL or CSV (both in UTF-8) or to Parquet"
 UTF8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 65536
 
@@ -53,12 +55,12 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
         head = file.read(HEAD_BYTES)
     for magic, what in UNREADABLE.items():
         if head.startswith(magic):
-            return Detected(None, what, problem=f"{what}; {READABLE} can be read")
+            return Detected(None, what, problem=what)
     if head.startswith(MAGIC) or asked is DatasetFormat.PARQUET:
         return _parquet(head, asked)
     text = head.removeprefix(UTF8_MARK).lstrip()
     if not text:
-        return Detected(None, "empty", problem="holds no rows")
+        return Detected(None, "empty", problem=NO_ROWS)
     first_line = text.split(b"\n", 1)[0]
     if asked is not DatasetFormat.AUTO:
         return Detected(asked, "as asked for", _delimiter(first_line))
@@ -82,7 +84,7 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
 def _parquet(head: bytes, asked: DatasetFormat) -> Detected:
     """A Parquet file that may be one, or a file that was to be one and is not."""
     if not head:
-        return Detected(None, "empty", problem="holds no rows")
+        return Detected(None, "empty", problem=NO_ROWS)
     if not head.startswith(MAGIC):
         return Detected(None, "no Parquet", problem="is no Parquet file, as dataset.format says")
     if asked in (DatasetFormat.AUTO, DatasetFormat.PARQUET):

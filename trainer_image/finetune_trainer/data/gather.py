@@ -6,17 +6,17 @@ Contents go to disk; memory holds two 16-byte digests, a class and a part for ea
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from xxhash import xxh3_128_digest
 
 from finetune_api.dataset import Dataset, Layout
 from finetune_api.errors import DataError
 from finetune_trainer.data.classes import Classes
-from finetune_trainer.data.detect import detect
+from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
 from finetune_trainer.data.layouts import LAYOUTS, Row, choose, tell_missing
 from finetune_trainer.data.problems import Problems
 from finetune_trainer.data.read import Reader
@@ -102,9 +102,8 @@ class Gatherer:
         }  # fmt: skip
         self.files.append(entry)
         if found.problem:
-            self.problems.add(
-                file.name, 0, rule=found.problem, fix="convert it to JSONL, CSV in UTF-8 or Parquet"
-            )
+            fix = NO_ROWS_FIX if found.problem == NO_ROWS else FORMAT_FIX
+            self.problems.add(file.name, 0, rule=found.problem, fix=fix)
             return
         reader = Reader(file.path, file.name, found, self.problems)
         before, count = self.problems.count, 0
@@ -120,7 +119,7 @@ class Gatherer:
         count += len(rows)
         self._keep(file, rows, lines, writer)
         if count == 0 and self.problems.count == before:
-            reader.tell_at(0, rule="holds no rows", fix="check dataset uri and file")
+            reader.tell_at(0, rule=NO_ROWS, fix=NO_ROWS_FIX)
         entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
         if reader.blank_lines:
             self.notes.append(f"{file.name}: {reader.blank_lines} blank lines passed over")
@@ -168,11 +167,9 @@ class Gatherer:
         writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
         self.label_ids.extend([number for number in numbers if number is not None])
         self.parts.extend([file.part] * len(rows))
-        hashes = [blake2b(row.asked.encode(), digest_size=16) for row in rows]
-        self.asked += b"".join([asked.digest() for asked in hashes])
-        for row, whole in zip(rows, hashes, strict=True):
-            whole.update(b"\0" + row.answer.encode())
-        self.whole += b"".join([whole.digest() for whole in hashes])
+        self.asked += b"".join([xxh3_128_digest(row.asked.encode()) for row in rows])
+        said = (f"{row.asked}\0{row.answer}" for row in rows)
+        self.whole += b"".join([xxh3_128_digest(text.encode()) for text in said])
 
 
 def require_rows(count: int, part: str) -> None:

@@ -20,7 +20,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 """Decoded bytes of a batch, as far as the averages of its row group tell."""
 BATCH_ROWS = 4096
 PAGE_BUFFER = 1024 * 1024
-"""Bytes of a column that are read ahead; without it a whole row group's column is held."""
+"""Bytes of a column that are read at once. A page is held whole, however large it was written."""
 
 
 class ParquetRows:
@@ -34,7 +34,10 @@ class ParquetRows:
     def open(cls, path: Path, tell: Tell) -> Self | None:
         """The file, or None when it cannot be read (told)."""
         try:
-            file = pq.ParquetFile(path, buffer_size=PAGE_BUFFER, page_checksum_verification=True)
+            # A buffer, and nothing read ahead: otherwise a row group's columns are held whole.
+            file = pq.ParquetFile(
+                path, buffer_size=PAGE_BUFFER, pre_buffer=False, page_checksum_verification=True
+            )
         except (pa.ArrowException, OSError) as error:
             _tell_unreadable(tell, 0, error)
             return None
@@ -74,8 +77,7 @@ class ParquetRows:
         with self._file as file:
             for group in range(file.num_row_groups):
                 rows = self._batch_rows(group)
-                for batch in file.iter_batches(rows, row_groups=[group], columns=names):
-                    yield batch.select(names)
+                yield from file.iter_batches(rows, row_groups=[group], columns=names)
 
     def _batch_rows(self, group: int) -> int:
         """Rows that make a batch of a few megabytes: a row group's texts may be long.

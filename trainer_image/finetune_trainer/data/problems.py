@@ -4,6 +4,7 @@ A user mends a file once, so one run names all kinds of errors: each kind with i
 and its count. Only the first places are kept; counts go on.
 """
 
+import json
 from dataclasses import dataclass, field
 
 from finetune_api.errors import DataError
@@ -11,7 +12,7 @@ from finetune_api.errors import DataError
 KEPT_PER_KIND = 20
 KINDS_TOLD = 4
 PLACES_TOLD = 3
-VALUE_SHOWN = 60
+VALUE_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class Place:
     value: str
     in_rows: bool = False
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """`rows.jsonl:9`, `rows.parquet row 9`, or the file alone."""
         separator = " row " if self.in_rows else ":"
-        where = f"{self.file}{separator}{self.line}" if self.line else self.file
-        return f"{where} ({self.value})" if self.value else where
+        return f"{self.file}{separator}{self.line}" if self.line else self.file
+
+    def __str__(self) -> str:
+        return f"{self.where} ({self.value})" if self.value else self.where
 
 
 @dataclass
@@ -41,16 +46,24 @@ class Kind:
     places: list[Place] = field(default_factory=list)
 
     def sentence(self) -> str:
-        shown = ", ".join(str(place) for place in self.places[:PLACES_TOLD])
+        """Places, what is wrong there, and a value once when all places have the same."""
+        told = self.places[:PLACES_TOLD]
+        same = told[0].value if len(told) > 1 and len({place.value for place in told}) == 1 else ""
+        shown = ", ".join(place.where if same else str(place) for place in told)
         more = self.count - min(self.count, PLACES_TOLD)
         tail = f" and {more} more" if more > 0 else ""
         subject = f"field {self.field!r} " if self.field else ""
-        return f"{shown}{tail}: {subject}{self.rule}"
+        return f"{shown}{tail}: {subject}{self.rule}" + (f" ({same})" if same else "")
 
 
 def shown(value: object) -> str:
-    """A value as it is quoted in an error: short, and on one line."""
-    text = repr(value)
+    """A value as it is quoted in an error: short, on one line, in the words of the file."""
+    is_word = value is None or isinstance(value, bool)
+    return short(json.dumps(value) if is_word else repr(value))
+
+
+def short(text: str) -> str:
+    """The beginning of a text that may be long."""
     return text if len(text) <= VALUE_SHOWN else text[: VALUE_SHOWN - 1] + "…"
 
 
@@ -69,7 +82,7 @@ class Problems:
         kind = self.kinds.setdefault((field, rule), Kind(field, rule, fix))
         kind.count += 1
         if len(kind.places) < KEPT_PER_KIND:
-            kind.places.append(Place(file, line, value, file in self.files_of_rows))
+            kind.places.append(Place(file, line, short(value), file in self.files_of_rows))
 
     @property
     def count(self) -> int:
@@ -81,10 +94,17 @@ class Problems:
         if not self.kinds:
             return
         kinds = list(self.kinds.values())
-        told = "; ".join(kind.sentence() for kind in kinds[:KINDS_TOLD])
+        told = "; ".join(numbered([kind.sentence() for kind in kinds[:KINDS_TOLD]]))
         rest = sum(kind.count for kind in kinds[KINDS_TOLD:])
         if rest:
             told += f"; {rest} problems of {len(kinds) - KINDS_TOLD} other kinds"
         noun = "problem" if self.count == 1 else "problems"
-        fixes = list(dict.fromkeys(kind.fix for kind in kinds[:KINDS_TOLD] if kind.fix))
+        fixes = numbered([kind.fix for kind in kinds[:KINDS_TOLD]])
         raise DataError(f"{self.count} {noun} in the dataset: {told}", "; ".join(fixes))
+
+
+def numbered(parts: list[str]) -> list[str]:
+    """`(1) …`, `(2) …`, so that each kind finds its remedy; one alone needs no number."""
+    if len(parts) == 1:
+        return parts
+    return [f"({number}) {part}" for number, part in enumerate(parts, 1)]

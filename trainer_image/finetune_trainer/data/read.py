@@ -118,7 +118,7 @@ class Reader:
             self.blank_lines += 1
             return None
         try:
-            return json.loads(line)
+            return json.loads(line.rstrip())
         except (ValueError, RecursionError) as error:
             at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)

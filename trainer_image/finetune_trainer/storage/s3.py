@@ -91,7 +91,7 @@ class S3Backend:
 
     def client(self) -> Any:
         """The control client, for the credentials and authorities as they are now."""
-        keys, trusted = self.source.current(), authorities(self.ca)
+        keys, trusted = self.source.current(), authorities(self.ca, self.storage.ca_secret_name)
         with self._lock:
             if self._client[0] != (keys, trusted):
                 config = botocore.config.Config(
@@ -116,7 +116,7 @@ class S3Backend:
 
     def bulk(self, bucket: str) -> S3Store:
         """The bulk client of a bucket."""
-        trusted = authorities(self.ca)
+        trusted = authorities(self.ca, self.storage.ca_secret_name)
         with self._lock:
             if bucket not in self._bulk or self._bulk[bucket][0] != trusted:
                 options: dict[str, Any] = {"allow_http": True, "timeout": timedelta(seconds=300)}
@@ -299,8 +299,9 @@ class S3Backend:
     def _control_error(self, error: failures.ClientError, location: Location) -> Exception:
         """S3 answers every control call with a document; a bare status is somebody else's."""
         code, where = _code(error), self.where(location)
-        if code.isdigit() and code not in faults.REGION_CODES:
-            return faults.not_s3(where, f"HTTP status {code} and no S3 error")
+        if (not code or code.isdigit()) and code not in faults.REGION_CODES:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", code)
+            return faults.not_s3(where, f"HTTP status {status} and no S3 error")
         detail = str(error.response.get("Error", {}).get("Message", ""))
         return faults.sentence(code, detail, where)
 

@@ -12,7 +12,7 @@ from finetune_api.errors import UserError
 
 BUNDLE = "AWS_CA_BUNDLE"
 """Where boto3 looks as well, for runs on a laptop."""
-REMEDY = "put the authority's certificate (PEM) under ca.crt of the Secret"
+REMEDY = "put the authority's certificate (PEM) under ca.crt into it"
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Authorities:
     certificates: bytes | None
 
 
-def authorities(path: Path | None) -> Authorities:
-    """The authorities as they are now; a user error when the file is missing or no PEM."""
-    source = "the Secret of spec.storage.caSecretName"
+def authorities(path: Path | None, secret: str | None = None) -> Authorities:
+    """The authorities as they are now; a user error when the file is missing or no PEM.
+    ``secret`` is the name of the Secret that the file comes from."""
+    source = f"Secret {secret!r} (spec.storage.caSecretName)"
     if path is None:
         bundle = os.environ.get(BUNDLE)
         if not bundle:
@@ -38,5 +39,5 @@ def authorities(path: Path | None) -> Authorities:
     try:
         ssl.create_default_context(cadata=certificates.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
-        raise UserError(f"{path.name} of {source} is no certificate in PEM form", REMEDY) from error
+        raise UserError(f"{path.name} in {source} is no certificate in PEM form", REMEDY) from error
     return Authorities(path, certificates)

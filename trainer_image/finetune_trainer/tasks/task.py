@@ -52,7 +52,7 @@ class Task(Protocol):
         """The model without weights, for counting."""
         ...
 
-    def __init__(self, session: Session, tokenizer: Any) -> None:
+    def __init__(self, session: "Session", tokenizer: Any) -> None:
         """Load the base model and the prepared rows."""
         ...
 
