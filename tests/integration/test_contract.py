@@ -49,7 +49,7 @@ REFUSED = [
     ("spec.dataset.test", {"fraction": 1.0}, "should be less than 1"),
     ("spec.method.lora.rank", 0, "greater than or equal to 1"),
     ("spec.task", "TextKlassification", "supported values"),
-    ("spec.model.uri", "s3://models/base", "should match"),
+    ("spec.model.uri", "s3://models/base", "must be a folder"),
     ("spec.training.learningRate", 0, "should be greater than 0"),
     ("spec.resources", {"cpu": "many"}, "should match"),
     ("spec.tusk", "x", 'unknown field "spec.tusk"'),

@@ -94,7 +94,7 @@ def _of_server(error: client.ApiException) -> Verdict:
         assert unknown, text
         return Verdict(unknown=unknown, text=text, accepts=False)
     assert error.status == 422, text
-    causes = status["details"]["causes"]
+    causes = [{**c, "field": _of_map(c["field"])} for c in status["details"]["causes"]]
     rules = [c for c in causes if c["reason"] == "FieldValueInvalid" and _is_rule(c)]
     shapes = [c for c in causes if c["message"].endswith(SHAPE_MESSAGES)]
     others = [c for c in causes if c not in rules and c not in shapes]
@@ -117,10 +117,14 @@ def _message(cause: dict[str, str]) -> str:
     return cause["message"].removeprefix(INVALID)
 
 
+def _of_map(path: str) -> str:
+    """The path of a map's value. Rules write it in brackets, other checks with a dot."""
+    return re.sub(r"nodeSelector\[(.*)\]", r"nodeSelector.\1", path)
+
+
 def _path(error: Any) -> str:
     first, *rest = error["loc"]
-    path = str(first) + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in rest)
-    return re.sub(r"(nodeSelector)\.(.*)", r"\1[\2]", path)
+    return str(first) + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in rest)
 
 
 def of_models(job: dict[str, Any]) -> Verdict:

@@ -212,9 +212,20 @@ def _output_elsewhere(spec: Any) -> None:
         spec["output"]["uri"] = "s3://results/run/"
 
 
+def _fit_the_task(spec: Any) -> None:
+    generates = spec["task"] == "TextGeneration"
+    if not generates:
+        spec.pop("objective", None)
+        spec["dataset"].pop("mask", None)
+        spec["model"].pop("chatTemplate", None)
+    if (spec["dataset"].get("layout") == "Labels") == generates:
+        spec["dataset"].pop("layout", None)
+
+
 MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
+    _fit_the_task,
 )  # fmt: skip
 
 
@@ -248,7 +259,6 @@ def _pattern(node: Node) -> str:
 
 
 def _fits(node: Node, text: str) -> bool:
-
     return _has_length(node, text) and re.search(_pattern(node), text) is not None
 
 

@@ -91,6 +91,10 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "deepspeed has no effect": changed(
         ("distribution", {"strategy": "DDP", "deepspeed": {}})
     ),
+    "objective is for task": changed(("objective", "SFT")),
+    "dataset.mask is for task": changed(("dataset.mask", "All")),
+    "model.chatTemplate is for task": changed(("model.chatTemplate", "{{ messages }}")),
+    "dataset.layout does not fit": changed(("dataset.layout", "Messages")),
     "nodeSelector must hold names of labels": changed(("scheduling.nodeSelector", {"a b": "c"})),
     "a toleration needs a key": changed(("scheduling.tolerations", [{"value": "x"}])),
 }  # fmt: skip

@@ -79,7 +79,7 @@ EDITS: dict[str, dict[str, Any]] = {
 
 
 def test_an_edit_of_a_running_job_is_refused_and_a_good_one_works(world: World, book: Book) -> None:
-    world.create()
+    apply(world, world.manifest())
     world.wait_reason("PodsReady", "AllReady")
     before = world.get()["spec"], world.jobs()
     for case, change in EDITS.items():

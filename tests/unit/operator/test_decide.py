@@ -725,3 +725,9 @@ def test_a_failed_runs_report_tells_failure_and_attempts() -> None:
     assert succeeded is not None
     assert (succeeded.reason, succeeded.message) == ("RetriesExhausted", "4 of 4 attempts failed")
     assert [attempt.number for attempt in status.attempts] == [1, 2, 3, 4]
+
+
+def test_a_job_whose_configuration_fits_no_environment_hears_which_block_is_too_long() -> None:
+    modules = [f"{'🙂' * 250}{number:03d}" for number in range(60)]
+    _, (problem,) = read_job(manifest(method={"lora": {"targetModules": modules}}), Storage())
+    assert "of them in spec.method; at most 98,304 fit into a pod's environment" in problem

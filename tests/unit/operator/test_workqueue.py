@@ -81,6 +81,7 @@ async def test_back_off_doubles_up_to_the_cap_and_starts_anew_when_well() -> Non
     waiting.forget(A)
     assert waiting.add_failed(A) == pytest.approx(0.2)
     assert waiting.add_failed(B, at_least=20) == 20
+    assert max(waiting.add_failed(B, at_most=45) for _ in range(14)) == 45
     waiting.close()
 
 
