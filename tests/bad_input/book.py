@@ -36,10 +36,12 @@ NOT_FOR_PEOPLE = re.compile(
 
 
 def normalised(text: str) -> str:
-    """A sentence without what differs from run to run."""
+    """A sentence without what differs from run to run: the API server lists several mistakes in any
+    order."""
     for pattern, name in VARYING:
         text = re.sub(pattern, name, text)
-    return text
+    head, *mistakes = text.split(" * ")
+    return " * ".join([head, *sorted(mistakes)])
 
 
 def seen(status: Mapping[str, Any], condition: str) -> tuple[str, str]:

@@ -65,3 +65,7 @@ def test_every_section_of_the_page_has_one_module() -> None:
     ]
     assert sorted(found) == sorted(set(found))
     assert book.read().keys() <= set(found)
+
+
+def test_mistakes_stand_in_one_order() -> None:
+    assert book.normalised("it is invalid: * b: two * a: one") == "it is invalid: * a: one * b: two"
