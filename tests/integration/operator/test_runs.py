@@ -141,14 +141,14 @@ def test_what_holds_pods_back_is_said(world: World) -> None:
     world.core.create_namespaced_resource_quota(world.namespace, quota)
     world.create("quota")
     refused = world.wait_reason("PodsReady", "QuotaExceeded", "quota", seconds=30)
-    assert "exceeded quota: none" in refused["message"]
+    assert "quota none of the namespace leaves no room" in refused["message"]
+    assert "limited: requests.nvidia.com/gpu=0" in refused["message"]
 
 
 def test_a_missing_secret_is_named(world: World) -> None:
     world.create(storage={"secretName": "s3-credentials"})
     found = world.wait_reason("DataReady", "MissingSecret", seconds=30)
-    assert "s3-credentials" in found["message"]
-    assert "not found" in found["message"]
+    assert "Secret s3-credentials does not exist in this namespace" in found["message"]
 
 
 def test_pods_are_admitted_where_the_restricted_standard_is_enforced(world: World) -> None:
