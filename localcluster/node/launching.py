@@ -6,7 +6,7 @@ from typing import Any
 
 from localcluster.node.environment import ConfigError, Sources, expand, variables
 from localcluster.node.fields import Fields
-from localcluster.node.network import hostname
+from localcluster.node.network import group, hostname
 from localcluster.node.places import Places
 from localcluster.node.runner import Image, Launch
 
@@ -40,7 +40,7 @@ async def launch(
         container.get("terminationMessagePath", TERMINATION_LOG): str(draft.termination_message)
     }
     namespace, subdomain = pod["metadata"]["namespace"], pod["spec"].get("subdomain", "")
-    places = Places(paths, namespace, subdomain)
+    places = Places(paths, namespace, subdomain, group(pod))
     env = {
         "PATH": ":".join([*image.path, *SYSTEM_PATH]),
         "LANG": "C.UTF-8",

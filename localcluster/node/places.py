@@ -16,14 +16,19 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 
 
 class Places:
-    """The translation for one container: host folders by mountPath, names by subdomain."""
+    """The translation for one container: host folders by mountPath, names by subdomain.
 
-    def __init__(self, paths: dict[str, str], namespace: str, subdomain: str = "") -> None:
+    ``group`` is that of the container's pod (`network.group`).
+    """
+
+    def __init__(
+        self, paths: dict[str, str], namespace: str, subdomain: str = "", group: str = ""
+    ) -> None:
         self._paths = {inside.rstrip("/"): outside for inside, outside in paths.items()}
         longest_first = sorted(self._paths, key=len, reverse=True)
         choices = "|".join(map(re.escape, longest_first))
         self._path = re.compile(f"{_BEFORE_PATH}({choices}){_AFTER_PATH}") if choices else None
-        self._namespace, self._subdomain = namespace, subdomain
+        self._group, self._subdomain = group, subdomain
         domain = (
             rf"{re.escape(subdomain)}(?:\.{re.escape(namespace)}(?:\.svc(?:\.cluster\.local)?)?)?"
         )
@@ -37,6 +42,6 @@ class Places:
             text = self._path.sub(lambda found: self._paths[found[1]], text)
         if self._host:
             text = self._host.sub(
-                lambda found: address(self._namespace, found[1], self._subdomain), text
+                lambda found: address(self._group, found[1], self._subdomain), text
             )
         return text

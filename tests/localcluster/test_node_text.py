@@ -43,8 +43,8 @@ def test_paths_are_translated_where_a_mount_path_begins(text: str, expected: str
 @pytest.mark.parametrize("suffix", ["", ".ns", ".ns.svc", ".ns.svc.cluster.local"])
 @pytest.mark.parametrize("form", ["{}", "http://{}:9300/x", "a,{}:1", "tcp://{}"])
 def test_names_of_pods_become_their_addresses(suffix: str, form: str) -> None:
-    places = Places({}, "ns", "gang")
-    there = address("ns", "job-1", "gang")
+    places = Places({}, "ns", "gang", group="uid-of-job")
+    there = address("uid-of-job", "job-1", "gang")
     assert places.translate(form.format(f"job-1.gang{suffix}")) == form.format(there)
 
 
@@ -54,12 +54,15 @@ def test_names_of_others_stay(text: str) -> None:
 
 
 def test_a_replacement_keeps_its_address_and_a_stranger_has_another() -> None:
-    def pod(name: str, hostname: str) -> dict:
+    def there(name: str, hostname: str, job: str = "uid-of-job") -> str:
         spec = {"hostname": hostname, "subdomain": "gang"}
-        return {"metadata": {"name": name, "namespace": "ns"}, "spec": spec}
+        owner = {"kind": "Job", "uid": job, "controller": True}
+        metadata = {"name": name, "namespace": "ns", "ownerReferences": [owner]}
+        return pod_address({"metadata": metadata, "spec": spec})
 
-    assert pod_address(pod("job-0-abcde", "job-0")) == pod_address(pod("job-0-fghij", "job-0"))
-    assert pod_address(pod("job-0-abcde", "job-0")) != pod_address(pod("job-1-abcde", "job-1"))
+    assert there("job-0-abcde", "job-0") == there("job-0-fghij", "job-0")
+    assert there("job-0-abcde", "job-0") != there("job-1-abcde", "job-1")
+    assert there("job-0-abcde", "job-0") != there("job-0-abcde", "job-0", "another-uid")
 
 
 def test_no_address_is_among_the_servers() -> None:

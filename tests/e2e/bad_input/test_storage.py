@@ -25,10 +25,10 @@ def test_a_storage_that_was_away_and_comes_back_lets_the_run_go_on(
     state, sentence = seen(world.wait("late", "DataReady", AWAY), "DataReady")
     assert world.servers.late in sentence
     assert sentence in world.kubectl("describe", "ftj", "late")
+    before_it_trains = json.dumps({"spec": {"suspend": True}})
+    world.kubectl("patch", "ftj", "late", "--type=merge", "-p", before_it_trains)
     world.servers.start_late()
     world.wait("late", "DataReady", "True")
-    world.wait("late", "PodsReady", "True")
-    world.kubectl("delete", "ftj", "late", "--wait", "--cascade=foreground")
     book.tell("storage that is away (waits; goes on when it is back)", state, sentence)
 
 

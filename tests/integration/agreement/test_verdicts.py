@@ -130,7 +130,7 @@ def test_jobs_with_good_fields_break_the_same_rules_on_both_sides(dry_run: DryRu
         verdicts.append(server)
 
     on_each(check, specs(), RULE_EXAMPLES)()
-    assert 0.1 < sum(v.accepts for v in verdicts) / len(verdicts) < 0.9, "good and bad ones"
+    assert 0.25 < sum(v.accepts for v in verdicts) / len(verdicts) < 0.9, "good and bad ones"
     told = {message for verdict in verdicts for message in verdict.broken}
     assert len(told) >= len(rules.RULES) / 2
 
