@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from finetune_api import rules
 from finetune_api.base import Document
+from finetune_api.learning import Layout
 from finetune_api.shapes import ObjectUri, Word
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -22,15 +23,6 @@ class DatasetFormat(StrEnum):
     JSONL = "JSONL"
     CSV = "CSV"
     PARQUET = "Parquet"
-
-
-class Layout(StrEnum):
-    """What a row holds."""
-
-    AUTO = "Auto"
-    LABELS = "Labels"
-    PROMPT_COMPLETION = "PromptCompletion"
-    MESSAGES = "Messages"
 
 
 class Mask(StrEnum):

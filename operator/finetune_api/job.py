@@ -14,20 +14,8 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from finetune_api import rules
 from finetune_api.base import Document, Quantity, as_json
 from finetune_api.dataset import Dataset
+from finetune_api.learning import Objective, Task
 from finetune_api.shapes import FolderUri, LabelKey, LabelValue, ObjectName, Word
-
-
-class Task(StrEnum):
-    """What the model learns to do."""
-
-    TEXT_CLASSIFICATION = "TextClassification"
-    TEXT_GENERATION = "TextGeneration"
-
-
-class Objective(StrEnum):
-    """What TextGeneration learns from."""
-
-    SFT = "SFT"
 
 
 class Scheduler(StrEnum):

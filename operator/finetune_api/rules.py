@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from finetune_api.learning import LAYOUTS, Layout, learnt
+
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_MAX = 40
 
@@ -143,6 +145,8 @@ def _immutable(field: str) -> TransitionRule:
     )
 
 
+_LAYOUTS = str({str(what): [*map(str, layouts)] for what, layouts in LAYOUTS.items()})
+
 RULES: tuple[Rule, ...] = (
     Rule(
         scope="",
@@ -192,13 +196,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel="self.dataset.layout == 'Auto' || "
-        "(self.dataset.layout == 'Labels') == (self.task == 'TextClassification')",
-        message="dataset.layout does not fit the task: TextClassification reads Labels, "
-        "TextGeneration reads PromptCompletion or Messages",
+        cel="self.dataset.layout == 'Auto' || self.dataset.layout in "
+        f"{_LAYOUTS}[self.task == 'TextGeneration' ? "
+        "(has(self.objective) ? self.objective : 'SFT') : self.task]",
+        message="dataset.layout does not fit: "
+        + ", ".join(f"{what} reads {' or '.join(layouts)}" for what, layouts in LAYOUTS.items()),
         holds=lambda spec: (
-            spec.dataset.layout == "Auto"
-            or (spec.dataset.layout == "Labels") == (spec.task == "TextClassification")
+            spec.dataset.layout is Layout.AUTO
+            or spec.dataset.layout in LAYOUTS[learnt(spec.task, spec.objective)]
         ),
     ),
     Rule(

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from finetune_api.dataset import Dataset, Layout, TrainSource
+from finetune_api.dataset import Dataset, TrainSource
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import build
+from finetune_api.learning import Layout
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.split import TRAIN
 from tests.component.trainer.cases import WORDS, make_model

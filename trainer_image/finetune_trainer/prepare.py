@@ -17,6 +17,7 @@ from finetune_api import names
 from finetune_api.errors import JobError, UserError
 from finetune_api.exits import EXIT_CODES, TERMINATION_LIMIT, ExitClass, Failure
 from finetune_api.jobconfig import JobConfig
+from finetune_api.learning import LAYOUTS, learnt
 from finetune_api.progress import (
     PREPARED_LIMIT,
     PROGRESS_VERSION,
@@ -171,9 +172,9 @@ def claim_output(job: JobConfig, store: ObjectStore, uri: str) -> None:
 def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
     """Sound rows, split."""
     from finetune_trainer.data.rows import read
-    from finetune_trainer.tasks.registry import TASKS
 
-    layouts, seed = TASKS[job.spec.task].layouts, job.spec.training.seed
+    layouts = LAYOUTS[learnt(job.spec.task, job.spec.objective)]
+    seed = job.spec.training.seed
     rows = read(files, job.spec.dataset, layouts, seed=seed, scratch=scratch / "work")
     found = rows.gathered
     of = f" of {len(found.labels)} classes" if found.labels else ""

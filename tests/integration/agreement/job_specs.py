@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
+from finetune_api.learning import LAYOUTS
 
 Node = dict[str, Any]
 Job = dict[str, Any]
@@ -219,7 +220,8 @@ def _fit_the_task(spec: Any) -> None:
         spec.pop("objective", None)
         spec["dataset"].pop("mask", None)
         spec["model"].pop("chatTemplate", None)
-    if (spec["dataset"].get("layout") == "Labels") == generates:
+    known = LAYOUTS[spec.get("objective", "SFT") if generates else spec["task"]]
+    if spec["dataset"].get("layout") not in known:
         spec["dataset"].pop("layout", None)
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from finetune_api.dataset import Dataset, Layout, TrainSource
+from finetune_api.dataset import Dataset, TrainSource
 from finetune_api.errors import DataError
+from finetune_api.learning import Layout
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.split import TEST, TRAIN
 

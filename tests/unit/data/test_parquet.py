@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune_api.dataset import Columns, Dataset, DatasetFormat, Layout, TrainSource
+from finetune_api.dataset import Columns, Dataset, DatasetFormat, TrainSource
 from finetune_api.errors import DataError
+from finetune_api.learning import Layout
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.rows import assign

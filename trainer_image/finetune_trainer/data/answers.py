@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from finetune_api.dataset import Layout, Mask
+from finetune_api.dataset import Mask
 from finetune_api.errors import DataError, UserError
+from finetune_api.learning import Layout
 from finetune_trainer.data.encode import IDS, IGNORED
 
 SCHEMA = pa.schema([IDS, ("labels", pa.list_(pa.int32())), ("prompt_length", pa.int32())])

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finetune_api.dataset import Dataset, Layout, Overlength
+from finetune_api.dataset import Dataset, Overlength
 from finetune_api.errors import DataError
+from finetune_api.learning import Layout
 from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt

@@ -13,8 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
-from finetune_api.dataset import Dataset, Layout
+from finetune_api.dataset import Dataset
 from finetune_api.errors import DataError
+from finetune_api.learning import Layout
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
 from finetune_trainer.data.layouts import LAYOUTS, Row, choose, tell_missing

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from finetune_api.dataset import Columns, Layout
+from finetune_api.dataset import Columns
+from finetune_api.learning import Layout
 from finetune_trainer.data.problems import shown
 
 LABEL_RULE = "must be text or a whole number"

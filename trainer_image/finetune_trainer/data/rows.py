@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_api.dataset import Dataset, HeldOutSource, Layout
+from finetune_api.dataset import Dataset, HeldOutSource
 from finetune_api.defaults import HELD_OUT_FRACTION
+from finetune_api.learning import Layout
 from finetune_trainer.data import dedup
 from finetune_trainer.data.gather import DataFile, Gathered, Gatherer
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION, split

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetune_api.dataset import Layout
 from finetune_api.jobconfig import JobConfig
+from finetune_api.learning import Layout
 from finetune_trainer.data.encode import Encoder
 
 if TYPE_CHECKING:

@@ -1,0 +1,38 @@
+"""What can be learnt, and from rows of which layouts."""
+
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What the model learns to do."""
+
+    TEXT_CLASSIFICATION = "TextClassification"
+    TEXT_GENERATION = "TextGeneration"
+
+
+class Objective(StrEnum):
+    """What TextGeneration learns from."""
+
+    SFT = "SFT"
+
+
+class Layout(StrEnum):
+    """What a row holds."""
+
+    AUTO = "Auto"
+    LABELS = "Labels"
+    PROMPT_COMPLETION = "PromptCompletion"
+    MESSAGES = "Messages"
+
+
+LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
+    Task.TEXT_CLASSIFICATION: (Layout.LABELS,),
+    Objective.SFT: (Layout.PROMPT_COMPLETION, Layout.MESSAGES),
+}
+"""Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
+nothing tells."""
+
+
+def learnt(task: Task, objective: Objective | None) -> Task | Objective:
+    """The entry of ``LAYOUTS`` for a job."""
+    return (objective or Objective.SFT) if task is Task.TEXT_GENERATION else task
