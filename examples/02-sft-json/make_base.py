@@ -6,6 +6,7 @@ So it knows the words, and that what was said comes again; it has never seen an 
 
 import argparse
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from orders import SENTENCES, Order
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+from transformers.utils import logging
 
 STEPS = 800
 BATCH = 32
@@ -100,6 +102,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="the folder to write")
     output = parser.parse_args().output
+    logging.disable_progress_bar()
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or it is told that there is no GPU
     set_seed(1)
     chooser = random.Random(1)
     tokenizer = make_tokenizer(chooser)

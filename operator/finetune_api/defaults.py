@@ -1,6 +1,7 @@
 """Defaults that are resolved when the plan is made, and where each comes from."""
 
-from finetune_api.job import FineTuneJob, Method, Storage
+from finetune_api.job import FineTuneJob, Storage
+from finetune_api.method import Method
 
 EPOCHS = 3.0
 GLOBAL_BATCH = 32
@@ -14,9 +15,17 @@ ZERO_STAGE = 2
 """Shards what grows with the ranks at no cost in messages; 3 sends the weights with each pass."""
 
 
+LEARNING_RATES = {
+    "full": 2e-5, "freeze": 2e-5, "headOnly": 1e-3, "lora": 2e-4, "qlora": 2e-4, "ia3": 5e-3,
+    "promptTuning": 5e-3, "prefixTuning": 5e-3, "pTuning": 1e-3, "peft": 1e-3,
+}  # fmt: skip
+"""Peak learning rate by method: the fewer weights are trained, and the further they start from what
+they are to be, the larger the step."""
+
+
 def learning_rate(method: Method) -> float:
-    """Peak learning rate by method: adapters start from zero and take a tenfold larger step."""
-    return 2e-4 if method.lora is not None else 2e-5
+    """Peak learning rate of a method."""
+    return LEARNING_RATES[method.kind]
 
 
 def lora_alpha(rank: int) -> int:

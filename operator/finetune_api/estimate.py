@@ -23,7 +23,8 @@ BUCKETS = {0: 1, 1: 2, 2: 3, 3: 2}
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What memory depends on. ``trainable`` counts adapter and head weights with LoRA."""
+    """What memory depends on. ``trainable`` counts adapter and head weights with LoRA; frozen
+    weights of a base that is not saved as an adapter are ``saved_frozen``."""
 
     parameters: int
     trainable: int
@@ -35,6 +36,18 @@ class ModelShape:
     """Scores of each token: a language model's vocabulary; 0 for a classifier."""
     largest: int = 0
     """Weights of the largest matrix: mostly the embedding."""
+    quantized: int = 0
+    """Weights that are stored quantised."""
+    quantized_bytes: float = 0.0
+    """Bytes of each of them, scales included."""
+    saved_frozen: int = 0
+    """Frozen weights that a checkpoint holds all the same: those of a model that is partly
+    trained."""
+
+    def stored(self, compute_bytes: int) -> int:
+        """Bytes of all weights as they are computed with."""
+        plain = self.parameters - self.quantized
+        return plain * compute_bytes + math.ceil(self.quantized * self.quantized_bytes)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def estimate(
     trainable = shape.trainable
     if zero_stage is None:
         # Autocast keeps a half-precision copy of the weights beside the float32 ones.
-        weights = shape.parameters * (FLOAT32 + (compute_bytes if compute_bytes < FLOAT32 else 0))
+        weights = shape.stored(FLOAT32 + (compute_bytes if compute_bytes < FLOAT32 else 0))
         gradients = trainable * FLOAT32
         optimizer = trainable * ADAM_MOMENTS
         sent = min(shape.parameters * FLOAT32, BROADCAST_BYTES)
@@ -81,7 +94,7 @@ def estimate(
     else:
         share = math.ceil(trainable / world)
         master = FLOAT32 if zero_stage > 0 or compute_bytes < FLOAT32 else 0
-        weights = shape.parameters * compute_bytes
+        weights = shape.stored(compute_bytes)
         gradients = (share if zero_stage >= 2 else trainable) * compute_bytes
         optimizer = (share if zero_stage >= 1 else trainable) * (ADAM_MOMENTS + master)
         bucket = min(trainable, REDUCE_BUCKET_ELEMENTS)
@@ -123,7 +136,8 @@ def checkpoint_bytes(
     shape: ModelShape, *, zero_stage: int | None, compute_bytes: int = FLOAT32
 ) -> int:
     """Bytes of a checkpoint over all ranks: moments of the trained weights and the weights, at ZeRO
-    stages 1 and 2 both as computed with and as float32 master copy. Frozen weights are never saved;
-    1 MiB stands for the small files."""
+    stages 1 and 2 both as computed with and as float32 master copy. The base of an adapter is never
+    saved; 1 MiB stands for the small files."""
     weights = FLOAT32 + (compute_bytes if zero_stage in (1, 2) else 0)
-    return shape.trainable * (weights + ADAM_MOMENTS) + 2**20
+    frozen = shape.saved_frozen * (compute_bytes if zero_stage is not None else FLOAT32)
+    return shape.trainable * (weights + ADAM_MOMENTS) + frozen + 2**20

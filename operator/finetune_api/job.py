@@ -15,6 +15,7 @@ from finetune_api import rules
 from finetune_api.base import Document, Quantity, as_json
 from finetune_api.dataset import Dataset
 from finetune_api.learning import Objective, Task
+from finetune_api.method import Method
 from finetune_api.shapes import FolderUri, LabelKey, LabelValue, ObjectName, Word
 
 
@@ -66,35 +67,6 @@ class Model(Document):
     chat_template: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
     """Jinja template that turns messages into text, for TextGeneration on rows of messages.
     Default: the tokenizer's own. It is saved with the result."""
-
-
-class Full(Document):
-    """Train every weight."""
-
-
-class Lora(Document):
-    """Train low-rank adapters beside frozen weights (Hu et al. 2021, arXiv:2106.09685)."""
-
-    rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Rank of the update matrices. More rank, more capacity and memory."""
-    alpha: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Scale of the update: alpha / rank. Default: 2 × rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout on the adapter's input."""
-    target_modules: Annotated[list[Word], Field(min_length=1, max_length=64)] | None = None
-    """Names of the linear layers that get an adapter (`query`, `value`). Default: all linear
-    layers except freshly initialised ones and the head, which are trained in full."""
-
-
-class Method(Document):
-    """How the weights change. Set exactly one."""
-
-    full: Full | None = None
-    """Train every weight: `full: {}`."""
-    lora: Lora | None = None
-    """Train low-rank adapters: `lora: {rank: 16}`."""
-
-    _rules = model_validator(mode="after")(rules.check("spec.method"))
 
 
 class Training(Document):

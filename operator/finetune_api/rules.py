@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from finetune_api.learning import LAYOUTS, Layout, learnt
+from finetune_api.learning import LAYOUTS, Layout, Task, learnt
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_MAX = 40
@@ -145,6 +145,20 @@ def _immutable(field: str) -> TransitionRule:
     )
 
 
+METHODS = (
+    "full", "freeze", "headOnly", "lora", "qlora", "ia3", "promptTuning", "prefixTuning",
+    "pTuning", "peft",
+)  # fmt: skip
+WHOLE_METHODS = ("qlora", "promptTuning", "prefixTuning", "pTuning")
+"""Methods that ZeRO-3 cannot train: quantised weights are not split as they are stored, and the
+adapters of virtual tokens are made by a pass that all ranks would have to join when one saves."""
+
+
+def _any_of(names: Iterable[str], where: str) -> str:
+    """The CEL that looks whether one of these fields is set."""
+    return " || ".join(f"has({where}.{name})" for name in names)
+
+
 _LAYOUTS = str({str(what): [*map(str, layouts)] for what, layouts in LAYOUTS.items()})
 
 RULES: tuple[Rule, ...] = (
@@ -207,10 +221,29 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        scope="spec",
+        cel="self.task != 'TextGeneration' || !has(self.method.headOnly)",
+        message="method.headOnly is not for TextGeneration, whose output layer belongs to the "
+        "base: use freeze",
+        holds=lambda spec: spec.task is not Task.TEXT_GENERATION or spec.method.head_only is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="!(has(self.distribution.deepspeed) && self.distribution.deepspeed.zeroStage == 3) || "
+        f"!({_any_of(WHOLE_METHODS, 'self.method')})",
+        message=f"deepspeed.zeroStage 3 cannot split the weights of {', '.join(WHOLE_METHODS)}: "
+        "use stage 2",
+        holds=lambda spec: (
+            spec.distribution.deepspeed is None
+            or spec.distribution.deepspeed.zero_stage != 3
+            or spec.method.kind not in WHOLE_METHODS
+        ),
+    ),
+    Rule(
         scope="spec.method",
-        cel="[has(self.full), has(self.lora)].exists_one(given, given)",
-        message="set exactly one of full, lora",
-        holds=lambda method: (method.full is None) != (method.lora is None),
+        cel=f"[{', '.join(f'has(self.{name})' for name in METHODS)}].exists_one(given, given)",
+        message=f"set exactly one of {', '.join(METHODS)}",
+        holds=lambda method: len(method.to_wire()) == 1,
     ),
     Rule(
         scope="spec.dataset.heldOut",

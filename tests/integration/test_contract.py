@@ -39,8 +39,16 @@ def apply(cluster: Cluster, namespace: str, job: dict[str, Any]) -> str:
 REFUSED = [
     ("metadata.name", "a" * 41, "metadata.name must have at most 40 characters"),
     ("metadata.name", "1st", "metadata.name must start with a letter"),
-    ("spec.method", {"lora": {}, "full": {}}, "set exactly one of full, lora"),
-    ("spec.method", {}, "set exactly one of full, lora"),
+    (
+        "spec.method",
+        {"lora": {}, "full": {}},
+        "set exactly one of full, freeze",
+    ),
+    (
+        "spec.method",
+        {},
+        "set exactly one of full, freeze",
+    ),
     ("spec.dataset.test", {"uri": "s3://d/t.csv", "fraction": 0.1}, "set exactly one of uri"),
     ("spec.dataset.validation", {}, "set exactly one of uri, fraction"),
     ("spec.output.uri", "s3://models/base/tuned/", "output.uri must not lie inside model.uri"),

@@ -15,6 +15,7 @@ from finetune_api.estimate import FLOAT32, ModelShape, checkpoint_bytes, estimat
 from finetune_api.job import Strategy
 from finetune_api.jobconfig import Device, JobConfig
 from finetune_api.progress import Plan
+from finetune_api.rules import WHOLE_METHODS
 
 MI, GI = 2**20, 2**30
 RANK_PROCESS_BYTES = {Device.CPU: 1024 * MI, Device.CUDA: 1536 * MI}
@@ -158,7 +159,7 @@ def _zero_stage(
     if asked.deepspeed is not None:
         return asked.deepspeed.zero_stage
     stage = defaults.ZERO_STAGE
-    if asked.strategy is Strategy.AUTO and need(stage) > budget:
+    if asked.strategy is Strategy.AUTO and need(stage) > budget and _may_split(config):
         reasons.append(
             f"strategy DeepSpeed ZeRO-3: weights are sharded, too: one pass takes "
             f"{need(stage) / GI:.2f} GiB a rank with ZeRO-{stage}, {budget / GI:.1f} GiB are there"
@@ -170,6 +171,11 @@ def _zero_stage(
             f"{ranks} ranks"
         )
     return stage
+
+
+def _may_split(config: JobConfig) -> bool:
+    """Can ZeRO-3 train this method?"""
+    return config.spec.method.kind not in WHOLE_METHODS
 
 
 def _micro_batch(
@@ -184,6 +190,7 @@ def _micro_batch(
     fitting = [size for size in divisors if need(stage, size) <= budget]
     if not fitting:
         shard = stage != 3 and config.world_size > 1 and need(3, 1) <= budget
+        shard = shard and _may_split(config)
         raise OutOfMemoryError(
             f"one row at a time needs {need(stage, 1) / GI:.1f} GiB a rank and "
             f"{budget / GI:.1f} GiB are there",

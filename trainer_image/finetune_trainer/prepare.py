@@ -212,7 +212,8 @@ def _build(
     built = build(
         rows, job.spec.dataset, task_class(job.spec.task).encoding(job, loaded.tokenizer),
         seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
-        model_config=loaded.config, scratch=scratch / "work", out=out, say=say,
+        model_config=loaded.config, virtual_tokens=job.spec.method.virtual_tokens,
+        scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
     report = built.report | {"fingerprint": fingerprint, "labels": built.labels}
     (out / "data-report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
@@ -229,14 +230,13 @@ def _result(
     pretend_gpus: bool,
 ) -> PrepareResult:
     """Plan and needs from the data's report and the model's shape."""
-    from finetune_trainer.model.adapter import trainable_count
-    from finetune_trainer.model.load import shape_of
+    from finetune_trainer.model.trainable import shape_to_train
     from finetune_trainer.plan import make_needs, make_plan
     from finetune_trainer.tasks.registry import task_class
 
     task = task_class(job.spec.task)
     base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
-    shape = shape_of(base.model, trainable_count(base, job.spec.method.lora))
+    shape = shape_to_train(base, job.spec)
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(
         job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],

@@ -84,8 +84,9 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
 def _stages(session: Any, resume: Path | None) -> None:
     from finetune_trainer import zero
-    from finetune_trainer.model import adapter, checks
+    from finetune_trainer.model import checks
     from finetune_trainer.model.export import export
+    from finetune_trainer.model.trainable import trainable
     from finetune_trainer.tasks.registry import task_class
     from finetune_trainer.train import train
 
@@ -94,17 +95,17 @@ def _stages(session: Any, resume: Path | None) -> None:
     task = task_class(job.spec.task)(session, tokenizer)
     zero.place(session, task.loaded.model)
     task.baseline()
-    model = adapter.trainable(task.loaded, job.spec)
+    model = trainable(task.loaded, job.spec)
     channel.stage(Stage.TRAIN)
     steps = train(session, task, model, resume)
     if steps.stopped:
         raise Preempted(channel.step)
     task.evaluate(model)
     channel.stage(Stage.EXPORT)
-    full = job.spec.method.full is not None
-    state = zero.whole_state(session, model, trained=not full)
+    is_adapter = job.spec.method.makes_adapter
+    state = zero.whole_state(session, model, trained=is_adapter)
     if session.gang.is_main:
-        name = "model" if full else "adapter"
+        name = "adapter" if is_adapter else "model"
         folder = session.places.output / name
         export(model, tokenizer, folder, state)
         task.describe(folder)

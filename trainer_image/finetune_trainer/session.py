@@ -6,6 +6,7 @@ from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Plan
 from finetune_trainer.config import Places
 from finetune_trainer.distributed import Gang, bf16_works
+from finetune_trainer.model.quantized import Storage
 from finetune_trainer.telemetry.channel import Channel
 
 
@@ -27,6 +28,12 @@ class Session:
     def autocast(self) -> bool:
         """Compute in bfloat16 where the plan wants it and the device can."""
         return self.plan.precision == "bf16" and bf16_works(self.gang.device)
+
+    @property
+    def storage(self) -> Storage | None:
+        """How the base is stored, when it is quantised."""
+        qlora = self.job.spec.method.qlora
+        return Storage(qlora.quantization, self.autocast, self.gang.device) if qlora else None
 
     def leave_if_asked(self) -> None:
         """Stopped, on all ranks together, when one pod has been asked to stop. Between batches of

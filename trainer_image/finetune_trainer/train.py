@@ -35,6 +35,8 @@ class FineTuneTrainer(Trainer):
     ) -> None:
         super().__init__(**options)
         self.session, self.order, self.steps = session, order, steps
+        if session.storage is not None:
+            _in_float32(self.model)
         self.remove_callback(PrinterCallback)
         self.add_callback(steps)
 
@@ -129,6 +131,14 @@ def arguments(session: Session, model: Any) -> dict[str, Any]:
         "dataloader_pin_memory": not cpu,
         "log_level": "error",
     }
+
+
+def _in_float32(model: torch.nn.Module) -> None:
+    """What is trained beside a quantised base: TRL rounds it to bfloat16, which loses small
+    steps."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def _check_own_state(resume: Path, gang: Gang) -> None:

@@ -73,8 +73,9 @@ def _longest_vector(model: Any) -> int:
 
 
 def place(session: Session, model: Any) -> None:
-    """A whole model goes onto the device; one to be split stays in host memory until it is."""
-    if not splits(session):
+    """A whole model goes onto the device; one to be split stays in host memory until it is, and a
+    quantised one was loaded there."""
+    if not splits(session) and not getattr(model, "is_quantized", False):
         model.to(session.gang.device)
 
 
@@ -117,7 +118,7 @@ def for_passes(session: Session, model: Any) -> Iterator[Any]:
 def whole_state(session: Session, model: Any, *, trained: bool) -> dict[str, Any] | None:
     """Stage 3: the weights of ``model`` put together from all ranks, on rank 0 and in host memory.
 
-    ``trained``: only those that were. Every rank must call it; None where ``model`` itself has
+    ``trained``: no frozen weights. Every rank must call it; None where ``model`` itself has
     them, and on other ranks.
     """
     if not splits(session):
@@ -127,7 +128,7 @@ def whole_state(session: Session, model: Any, *, trained: bool) -> dict[str, Any
     state: dict[str, Any] = {}
     known: dict[int, torch.Tensor] = {}
     for name, weight in model.state_dict(keep_vars=True).items():
-        if trained and not weight.requires_grad:
+        if trained and isinstance(weight, nn.Parameter) and not weight.requires_grad:
             continue
         if id(weight) not in known:
             with deepspeed.zero.GatheredParameters([weight]):

@@ -1,6 +1,7 @@
 """The columns of `kubectl get`, derived from conditions and numbers; for people only."""
 
 from finetune_api.job import FineTuneJobSpec
+from finetune_api.method import Method
 from finetune_api.status import Condition, ConditionType, Display, FineTuneJobStatus, Progress
 from finetune_operator.status import messages
 from finetune_operator.status.conditions import find, holds, reason_of
@@ -35,10 +36,21 @@ def display(spec: FineTuneJobSpec | None, status: FineTuneJobStatus) -> Display:
             "nodes": spec.resources.nodes,
             "restarts": max([0, *(attempt.number - 1 for attempt in status.attempts)]),
             "model": spec.model.uri.rstrip("/").rpartition("/")[2][:253],
-            "method": "LoRA" if spec.method.lora is not None else "Full",
+            "method": method(spec.method),
             "eval": messages.comparison(status.evaluation[0]) if status.evaluation else "-",
             "checkpoint": f"step {status.checkpoint.step}" if status.checkpoint else "-",
         }
+    )
+
+
+def method(chosen: Method) -> str:
+    """The method as people call it: LoRA's variant, PEFT's own type, else the field's name."""
+    if chosen.lora is not None:
+        return chosen.lora.variant
+    if chosen.peft is not None:
+        return chosen.peft.type
+    return {"qlora": "QLoRA", "ia3": "IA3"}.get(
+        chosen.kind, chosen.kind[0].upper() + chosen.kind[1:]
     )
 
 

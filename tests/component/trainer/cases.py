@@ -71,7 +71,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_language_model(folder: str, seed: int = 0) -> None:
+def make_language_model(folder: str, seed: int = 0, hidden: int = 48) -> None:
     """A Llama of two layers with a word-level tokenizer, saved as a whole language model."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -91,8 +91,8 @@ def make_language_model(folder: str, seed: int = 0) -> None:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(tokens), hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=96, max_position_embeddings=64, pad_token_id=0, bos_token_id=2,
+        vocab_size=len(tokens), hidden_size=hidden, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=2 * hidden, max_position_embeddings=64, pad_token_id=0, bos_token_id=2,
         eos_token_id=3, initializer_range=0.1,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
@@ -268,16 +268,27 @@ def _counting() -> Any:
     return Counting()
 
 
-def load_adapter(base: str, adapter: str, prepared: str) -> list[list[float]]:
+def load_adapter(
+    base: str, adapter: str, prepared: str, quantization: str | None = None
+) -> list[list[float]]:
     """Plain PEFT, nothing of ours: logits of the test rows, one by one, without padding."""
     import datasets
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAndBytesConfig
 
     config = AutoConfig.from_pretrained(adapter)
-    model = AutoModelForSequenceClassification.from_pretrained(base, config=config)
+    asked = BitsAndBytesConfig(
+        load_in_4bit=quantization == "NF4", load_in_8bit=quantization == "Int8",
+        bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        llm_int8_skip_modules=["classifier", "bert.pooler"],
+    )  # fmt: skip
+    stored = {"quantization_config": asked} if quantization else {}
+    model = AutoModelForSequenceClassification.from_pretrained(base, config=config, **stored)
     model = PeftModel.from_pretrained(model, adapter).eval()
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # that kernel rounds to bfloat16
     rows = datasets.load_from_disk(f"{prepared}/test")
     with torch.no_grad():
         return [model(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]

@@ -221,14 +221,23 @@ def bench(bench_of: Any) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def writing(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """The bench of a tiny causal language model and prompts with completions."""
-    bench = Bench(server, tmp_path_factory.mktemp("writing"), task="TextGeneration")
-    cases.write_pairs(bench.rows)
-    child = forkserver.Child({}, {"folder": str(bench.model)})
-    (made,) = server.call(cases.make_language_model, [child])
-    assert made.code == 0, made.output
-    return bench
+def writing_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes benches of a tiny causal language model and prompts with completions."""
+
+    def make(**shape: int) -> Bench:
+        bench = Bench(server, tmp_path_factory.mktemp("writing"), task="TextGeneration")
+        cases.write_pairs(bench.rows)
+        child = forkserver.Child({}, {"folder": str(bench.model), **shape})
+        (made,) = server.call(cases.make_language_model, [child])
+        assert made.code == 0, made.output
+        return bench
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def writing(writing_of: Any) -> Bench:
+    return writing_of()
 
 
 @pytest.fixture(scope="session", name="cases")

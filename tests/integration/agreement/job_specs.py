@@ -12,6 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from finetune_api import rules
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
 from finetune_api.learning import LAYOUTS
@@ -79,6 +80,9 @@ def values(node: Node) -> st.SearchStrategy[Any]:
     if "additionalProperties" in node:
         keys = st.sampled_from(("gpu", "zone", "k" * 63))
         return st.dictionaries(keys, values(node["additionalProperties"]), max_size=MANY)
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        scalars = st.one_of(st.integers(-9, 9), st.booleans(), st.sampled_from(WORDS))
+        return st.dictionaries(st.sampled_from(("r", "alpha", "a b", "ä")), scalars)
     if node["type"] == "object":
         required = set(node.get("required", ()))
         fields = {name: values(child) for name, child in node["properties"].items()}
@@ -108,6 +112,9 @@ def wrong_values(node: Node) -> list[Any]:
         keys = ["", "k" * 64, "k" * 253, "k" * 254, "a b", "a/b", "a/b/c", "-a", "Ä"]
         wrong = [{"k": value} for value in wrong_values(node["additionalProperties"])]
         return [*other_types, many, {**many, "one": "more"}, *wrong, *({k: "v"} for k in keys)]
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        full = {f"k{number}": number for number in range(node["maxProperties"])}
+        return [*other_types, full, {**full, "one": "more"}, {"k": [{"deep": [1.5, True]}]}]
     if node["type"] == "array":
         item = smallest(node["items"])
         counts = {0, node.get("minItems", 1) - 1, node["maxItems"], node["maxItems"] + 1}
@@ -166,9 +173,9 @@ def replace(spec: Any, path: Path, value: Any) -> None:
 
 def _keep_one_method(spec: Any) -> None:
     method = spec["method"]
-    if "lora" in method:
-        method.pop("full", None)
-    else:
+    for other in list(method)[1:]:
+        del method[other]
+    if not method:
         method["full"] = {}
 
 
@@ -198,6 +205,12 @@ def _no_idle_deepspeed(spec: Any) -> None:
         spec["distribution"].pop("deepspeed", None)
 
 
+def _no_method_that_zero_3_cannot(spec: Any) -> None:
+    deepspeed = spec.get("distribution", {}).get("deepspeed", {})
+    if deepspeed.get("zeroStage") == 3 and set(spec["method"]).intersection(rules.WHOLE_METHODS):
+        deepspeed["zeroStage"] = 2
+
+
 def _tolerations_that_fit(spec: Any) -> None:
     for toleration in spec.get("scheduling", {}).get("tolerations", ()):
         if toleration.get("operator") == "Exists":
@@ -216,7 +229,10 @@ def _output_elsewhere(spec: Any) -> None:
 
 def _fit_the_task(spec: Any) -> None:
     generates = spec["task"] == "TextGeneration"
-    if not generates:
+    if generates:
+        method = spec["method"]
+        method.update({"full": {}} if method.pop("headOnly", None) is not None else {})
+    else:
         spec.pop("objective", None)
         spec["dataset"].pop("mask", None)
         spec["model"].pop("chatTemplate", None)
@@ -228,7 +244,7 @@ def _fit_the_task(spec: Any) -> None:
 MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
-    _fit_the_task,
+    _fit_the_task, _no_method_that_zero_3_cannot,
 )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "metadata.name must have at most": changed(name="a" * 41),
     "metadata.name must start with a letter": changed(name="1st"),
     "output.uri must not lie inside": changed(("model.uri", "s3://m/"), ("output.uri", "s3://m/x/")),
-    "set exactly one of full, lora": changed(("method", {})),
+    "set exactly one of full": changed(("method", {})),
     "set exactly one of uri, fraction": changed(("dataset.test", {})),
     "validation.fraction and test.fraction": changed(
         ("dataset.test.fraction", 0.5), ("dataset.validation.fraction", 0.5)
@@ -90,6 +90,12 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     ),
     "deepspeed has no effect": changed(
         ("distribution", {"strategy": "DDP", "deepspeed": {}})
+    ),
+    "method.headOnly is not for": changed(
+        ("task", "TextGeneration"), ("method", {"headOnly": {}})
+    ),
+    "deepspeed.zeroStage 3 cannot split": changed(
+        ("method", {"pTuning": {}}), ("distribution.deepspeed.zeroStage", 3)
     ),
     "objective is for task": changed(("objective", "SFT")),
     "dataset.mask is for task": changed(("dataset.mask", "All")),

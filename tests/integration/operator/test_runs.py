@@ -179,7 +179,10 @@ def test_no_secret_reaches_status_events_or_log(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"method": {}}, "set exactly one of full, lora"),
+        (
+            {"method": {}},
+            "set exactly one of full, freeze",
+        ),
         ({"output": {"uri": "s3://models/bert-tiny/x/"}}, "must not lie inside"),
     ],
     ids=["no method", "output inside the model"],

@@ -48,8 +48,8 @@ def test_a_job_of_six_lines_is_enough() -> None:
     [
         ("metadata.name", "a" * 41, "at most 40 characters"),
         ("metadata.name", "1st", "must start with a letter"),
-        ("spec.method", {"lora": {}, "full": {}}, "set exactly one of full, lora"),
-        ("spec.method", {}, "set exactly one of full, lora"),
+        ("spec.method", {"lora": {}, "full": {}}, "set exactly one of full, freeze"),
+        ("spec.method", {}, "set exactly one of full, freeze"),
         ("spec.dataset.test", {"uri": "s3://d/t.jsonl", "fraction": 0.1}, "set exactly one of uri"),
         ("spec.output.uri", "s3://models/base/tuned/", "must not lie inside model.uri"),
         ("spec.training", {"epochs": 1, "maxSteps": 5}, "at most one of epochs, maxSteps"),

@@ -657,7 +657,7 @@ def test_an_invalid_job_gets_nothing_and_hears_all_its_problems() -> None:
     assert decision.actions == ()
     assert found is not None
     assert found.reason == "Invalid"
-    assert "spec.method: set exactly one of full, lora" in found.message
+    assert "spec.method: set exactly one of full, freeze" in found.message
     assert "spec.training: set at most one of epochs, maxSteps" in found.message
 
 

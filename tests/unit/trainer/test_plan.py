@@ -166,3 +166,36 @@ def test_activations_grow_with_rows(first, second):
         return estimate(SMALL, micro_batch=rows, length=64, world=1, zero_stage=0).total
 
     assert (total(first) < total(second)) == (first < second)
+
+
+@pytest.mark.parametrize(
+    ("method", "split"), [({"full": {}}, True), ({"prefixTuning": {}}, False)], ids=str
+)
+def test_zero_3_is_not_taken_by_itself_for_a_method_that_it_cannot_train(method, split):
+    resources = {"memory": "36Gi"}
+    config = job(8, method=method, resources=resources)
+    if split:
+        assert plan(config, LARGE).zero_stage == 3
+    else:
+        with pytest.raises(OutOfMemoryError) as caught:
+            plan(config, LARGE)
+        assert "zeroStage" not in caught.value.remedy
+
+
+def test_quantised_weights_take_less():
+    quantised = ModelShape(
+        7_000_000_000, 40_000_000, 32, 4096, 11008, 32,
+        quantized=6_500_000_000, quantized_bytes=0.53,
+    )  # fmt: skip
+    plain = ModelShape(7_000_000_000, 40_000_000, 32, 4096, 11008, 32)
+    sizes = {"micro_batch": 1, "length": 512, "world": 1, "zero_stage": 2, "compute_bytes": 2}
+    need = [estimate(shape, **sizes).weights for shape in (plain, quantised)]
+    assert need[0] == 14_000_000_000
+    assert need[1] == pytest.approx(0.53 * 6.5e9 + 2 * 0.5e9)
+
+
+def test_a_checkpoint_of_a_partly_trained_model_holds_the_frozen_weights_too():
+    part = ModelShape(100, 10, 1, 4, 16, 1, saved_frozen=90)
+    adapter = ModelShape(100, 10, 1, 4, 16, 1)
+    sizes = [checkpoint_bytes(shape, zero_stage=None) for shape in (part, adapter)]
+    assert sizes[0] - sizes[1] == 90 * 4

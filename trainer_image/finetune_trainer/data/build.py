@@ -66,13 +66,14 @@ def build(
     seed: int,
     tokenizer: Any,
     model_config: Any,
+    virtual_tokens: int,
     scratch: Path,
     out: Path,
     say: Callable[[str], None],
 ) -> Built:
     """Tokenise the split rows and write them below ``out``; DataError when too few are left."""
     out.mkdir(parents=True, exist_ok=True)
-    limit = model_limit(tokenizer, model_config)
+    limit = model_limit(tokenizer, model_config, virtual_tokens)
     refuse_length(dataset.max_length, limit)
     gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
     encoder = encoding.encoder(gathered.layout)

@@ -24,8 +24,9 @@ class MaxLength:
     reason: str
 
 
-def model_limit(tokenizer: Any, config: Any) -> int | None:
-    """Longest input in tokens that the model takes, special tokens included; None: no limit.
+def model_limit(tokenizer: Any, config: Any, virtual_tokens: int) -> int | None:
+    """Longest input in tokens that the model takes beside ``virtual_tokens``, special tokens
+    included; None: no limit.
 
     RoBERTa's positions start after the padding index (transformers' modeling_roberta), so two of
     its positions are never used.
@@ -37,7 +38,7 @@ def model_limit(tokenizer: Any, config: Any) -> int | None:
     if positions and positions > 0:
         offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
         limits.append(positions - offset)
-    return min(limits) if limits else None
+    return min(limits) - virtual_tokens if limits else None
 
 
 def refuse_length(asked: int | None, limit: int | None) -> None:

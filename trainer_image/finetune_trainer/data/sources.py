@@ -151,6 +151,7 @@ def fingerprint(job: JobConfig, model: ModelFiles, data: DataFiles) -> str:
         "data": data.hashes,
         "dataset": job.spec.dataset.to_wire(),
         "chatTemplate": job.spec.model.chat_template,
+        "virtualTokens": job.spec.method.virtual_tokens,
         "seed": job.spec.training.seed,
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))

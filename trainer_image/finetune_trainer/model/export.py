@@ -1,5 +1,6 @@
 """The result as other programs read it: a PEFT adapter folder, or a whole model folder."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,18 @@ def export(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | Non
     ``state``: its weights, where the model itself has only a share of them.
 
     The model's configuration is written beside an adapter as well: plain PEFT loads the base with
-    it and has the right number of classes and their names.
+    it and has the right number of classes and their names. How the base was stored in this run
+    is no part of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         model.save_pretrained(folder, state_dict=state, safe_serialization=True)
-    model.config.save_pretrained(folder)
+    _plain(model.config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _plain(config: Any) -> Any:
+    plain = copy.copy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    return plain

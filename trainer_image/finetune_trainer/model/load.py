@@ -9,6 +9,7 @@ from torch import nn
 
 from finetune_api.errors import UserError
 from finetune_api.estimate import ModelShape
+from finetune_trainer.model.quantized import Storage, keep_differentiable
 
 DROPOUT_FIELDS = (
     "dropout", "hidden_dropout", "hidden_dropout_prob", "attention_dropout",
@@ -53,24 +54,29 @@ def set_dropout(config: Any, dropout: float | None) -> Any:
     return config
 
 
-def load_classifier(folder: Path, config: Any, *, seed: int) -> Loaded:
-    """The model from ``folder`` in float32; fresh weights drawn by ``seed``, equal on all ranks."""
+def load_classifier(
+    folder: Path, config: Any, *, seed: int, storage: Storage | None = None
+) -> Loaded:
+    """The model from ``folder`` in float32, or stored as ``storage`` says; fresh weights drawn by
+    ``seed``, equal on all ranks."""
     from transformers import AutoModelForSequenceClassification, set_seed
 
     set_seed(seed)
     model, missing = _from_folder(
-        AutoModelForSequenceClassification, folder, config, ignore_mismatched_sizes=True
+        AutoModelForSequenceClassification, folder, config, storage, ignore_mismatched_sizes=True
     )
     return describe(model, missing)
 
 
-def load_language_model(folder: Path, config: Any, *, pad: int, dropout: float | None) -> Loaded:
+def load_language_model(
+    folder: Path, config: Any, *, pad: int, dropout: float | None, storage: Storage | None = None
+) -> Loaded:
     """The causal language model from ``folder`` in float32; UserError when its checkpoint lacks
     weights: nothing of it may be random."""
     from transformers import AutoModelForCausalLM
 
     set_dropout(config, dropout)
-    model, missing = _from_folder(AutoModelForCausalLM, folder, config)
+    model, missing = _from_folder(AutoModelForCausalLM, folder, config, storage)
     if missing:
         raise UserError(
             f"the model's checkpoint lacks {len(missing)} weights of a language model, "
@@ -81,8 +87,12 @@ def load_language_model(folder: Path, config: Any, *, pad: int, dropout: float |
     return Loaded(model, "CAUSAL_LM")
 
 
-def _from_folder(kind: Any, folder: Path, config: Any, **options: Any) -> tuple[Any, set[str]]:
-    """The model in float32, and the names of weights that its checkpoint does not have."""
+def _from_folder(
+    kind: Any, folder: Path, config: Any, storage: Storage | None, **options: Any
+) -> tuple[Any, set[str]]:
+    """The model, and the names of weights that its checkpoint does not have."""
+    if storage is not None:
+        options |= storage.options(kind, config)
     try:
         model, info = kind.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True,
@@ -92,6 +102,8 @@ def _from_folder(kind: Any, folder: Path, config: Any, **options: Any) -> tuple[
         raise UserError(
             f"the model's weights cannot be loaded: {error}"[:600], "copy the model folder again"
         ) from error
+    if storage is not None:
+        keep_differentiable(model)
     mismatched = {entry[0] for entry in info.get("mismatched_keys") or ()}
     return model, set(info["missing_keys"]) | mismatched
 
@@ -142,13 +154,13 @@ def _topmost(module: str, missing: set[str], weights: set[str]) -> str:
     return module
 
 
-def shape_of(model: Any, trainable: int) -> ModelShape:
-    """What the memory estimate depends on, from the model and its configuration."""
+def shape_of(model: Any) -> ModelShape:
+    """What the memory estimate depends on, from the base model and its configuration."""
     config, output = model.config, model.get_output_embeddings()
     hidden = _first(config, ("hidden_size", "dim", "d_model", "n_embd"), 768)
     return ModelShape(
         parameters=sum(weight.numel() for weight in model.parameters()),
-        trainable=trainable,
+        trainable=0,
         layers=_first(config, ("num_hidden_layers", "n_layers", "n_layer", "num_layers"), 12),
         hidden=hidden,
         intermediate=_first(

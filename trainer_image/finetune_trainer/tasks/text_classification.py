@@ -35,7 +35,9 @@ class TextClassification:
         config = checks.read_config(places.model, job.spec.model.uri)
         dropout = job.spec.training.dropout
         configure(config, self.labels, dropout=dropout, pad=tokenizer.pad_token_id)
-        self.loaded = load_classifier(places.model, config, seed=job.spec.training.seed)
+        self.loaded = load_classifier(
+            places.model, config, seed=job.spec.training.seed, storage=session.storage
+        )
         self.parts = Rows.of_parts(places.prepared, Collator(tokenizer.pad_token_id))
 
     @staticmethod

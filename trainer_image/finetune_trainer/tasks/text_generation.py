@@ -31,8 +31,9 @@ class TextGeneration:
         self.session, self.tokenizer = session, tokenizer
         config = checks.read_config(places.model, job.spec.model.uri)
         self.loaded = load_language_model(
-            places.model, config, pad=tokenizer.pad_token_id, dropout=job.spec.training.dropout
-        )
+            places.model, config, pad=tokenizer.pad_token_id,
+            dropout=job.spec.training.dropout, storage=session.storage,
+        )  # fmt: skip
         self.parts = Rows.of_parts(places.prepared, _collator(tokenizer.pad_token_id))
         self.writer = Writer(session, tokenizer, self.parts["test"])
 

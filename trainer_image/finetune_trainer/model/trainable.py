@@ -1,0 +1,102 @@
+"""The model as the job's method trains it: what is frozen, what is added."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from finetune_api.errors import UserError
+from finetune_api.estimate import ModelShape
+from finetune_api.job import FineTuneJobSpec
+from finetune_trainer.model.adapter import peft_config
+from finetune_trainer.model.load import Loaded, shape_of
+from finetune_trainer.model.quantized import bytes_a_weight, quantized_weights
+
+
+def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
+    """The model with only the method's weights trainable; UserError when the method does not fit
+    the model. The base itself is changed: frozen, or wrapped."""
+    from peft import get_peft_model
+    from transformers import set_seed
+
+    method = spec.method
+    if method.makes_adapter:
+        set_seed(spec.training.seed)
+        try:
+            model = get_peft_model(loaded.model, peft_config(loaded, spec))
+        except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+            raise UserError(
+                f"method.{method.kind} does not fit this model: {error}"[:600],
+                "correct method.peft.config"
+                if method.peft is not None
+                else "use method lora, which fits every model",
+            ) from error
+        # PEFT overwrites the base's address with the local folder it was loaded from.
+        model.peft_config["default"].base_model_name_or_path = spec.model.uri
+        return model
+    if method.freeze is not None:
+        _thaw(loaded, method.freeze.trainable)
+    if method.head_only is not None:
+        _thaw(loaded, [])
+    return loaded.model
+
+
+def shape_to_train(loaded: Loaded, spec: FineTuneJobSpec) -> ModelShape:
+    """What the memory estimate depends on. ``loaded`` is on torch's meta device, and is of no other
+    use afterwards."""
+    base = shape_of(loaded.model)
+    each = bytes_a_weight(spec.method)
+    quantized = quantized_weights(loaded.model) if each is not None else 0
+    with torch.device("meta"):
+        model = trainable(loaded, _started_anyhow(spec))
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    frozen = 0 if spec.method.makes_adapter else base.parameters - trained
+    return replace(
+        base, trainable=trained, saved_frozen=frozen,
+        quantized=quantized, quantized_bytes=each or 0.0,
+    )  # fmt: skip
+
+
+def _started_anyhow(spec: FineTuneJobSpec) -> FineTuneJobSpec:
+    """The specification without starts that are computed from the base's weights."""
+    lora = spec.method.lora
+    if lora is None or lora.variant != "PiSSA":
+        return spec
+    plain = lora.model_copy(update={"variant": "LoRA"})
+    return spec.model_copy(update={"method": spec.method.model_copy(update={"lora": plain})})
+
+
+def _thaw(loaded: Loaded, patterns: list[str]) -> None:
+    """Freeze all weights but those of fresh modules and those that a pattern names."""
+    weights = dict(loaded.model.named_parameters())
+    chosen = {name for name in weights if _below(name, loaded.fresh)}
+    for pattern in patterns:
+        matching = {
+            name for name in weights if any(fnmatchcase(p, pattern) for p in _parents(name))
+        }
+        if not matching:
+            seen = list(dict.fromkeys(_layer(name) for name in weights))
+            raise UserError(
+                f"method.freeze.trainable: {pattern!r} matches no layer",
+                f"from first to last they are {', '.join([*seen[:3], '…', *seen[-3:]])}",
+            )
+        chosen |= matching
+    for name, weight in weights.items():
+        weight.requires_grad_(name in chosen)
+
+
+def _below(name: str, modules: tuple[str, ...]) -> bool:
+    return any(parent in modules for parent in _parents(name))
+
+
+def _layer(name: str) -> str:
+    """The numbered layer that a weight is part of, else its module."""
+    layers = [parent for parent in _parents(name) if parent.rpartition(".")[2].isdigit()]
+    return layers[-1] if layers else name.rpartition(".")[0]
+
+
+def _parents(name: str) -> list[str]:
+    """The weight's own name and those of all modules around it."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
