@@ -9,8 +9,12 @@ import math
 from dataclasses import dataclass, fields
 
 FLOAT32 = 4
-ADAM_MOMENTS = 8
-"""Bytes a trained weight: two float32 moments."""
+STATE_BYTES = {
+    "AdamW": 8.0, "AdamW8bit": 2.1, "AdEMAMix": 12.0, "Adafactor": 1.0, "Adagrad": 4.0,
+    "Lion": 4.0, "RMSprop": 4.0, "SGD": 0.0,
+}  # fmt: skip
+"""Bytes of an optimizer's state a trained weight: float32 moments, or eight bits with their scales.
+Adafactor keeps a row and a column of each matrix; 1 leaves room for narrow ones and vectors."""
 REDUCE_BUCKET_ELEMENTS = 50_000_000
 """ZeRO's reduce bucket (the trainer sets it); never more than the trained weights."""
 LIVE_ELEMENTS = 50_000_000
@@ -74,8 +78,12 @@ def estimate(
     world: int,
     zero_stage: int | None,
     compute_bytes: int = FLOAT32,
+    state_bytes: float = STATE_BYTES["AdamW"],
+    checkpointing: bool = False,
 ) -> Memory:
     """Memory of one rank.
+
+    ``state_bytes`` of the optimizer a trained weight; ``checkpointing`` of activations.
 
     ``length`` in tokens, ``compute_bytes`` 4 for fp32 and 2 for bf16, ``zero_stage`` None for DDP,
     which keeps everything and a second copy of the gradients in its buckets. ZeRO shards over
@@ -88,7 +96,7 @@ def estimate(
         # Autocast keeps a half-precision copy of the weights beside the float32 ones.
         weights = shape.stored(FLOAT32 + (compute_bytes if compute_bytes < FLOAT32 else 0))
         gradients = trainable * FLOAT32
-        optimizer = trainable * ADAM_MOMENTS
+        optimizer = math.ceil(trainable * state_bytes)
         sent = min(shape.parameters * FLOAT32, BROADCAST_BYTES)
         buffers = max(trainable * FLOAT32, sent) if world > 1 else 0
     else:
@@ -96,7 +104,7 @@ def estimate(
         master = FLOAT32 if zero_stage > 0 or compute_bytes < FLOAT32 else 0
         weights = shape.stored(compute_bytes)
         gradients = (share if zero_stage >= 2 else trainable) * compute_bytes
-        optimizer = (share if zero_stage >= 1 else trainable) * (ADAM_MOMENTS + master)
+        optimizer = math.ceil((share if zero_stage >= 1 else trainable) * (state_bytes + master))
         bucket = min(trainable, REDUCE_BUCKET_ELEMENTS)
         buffers = BUCKETS[zero_stage] * bucket * compute_bytes
         if zero_stage == 3:
@@ -104,7 +112,10 @@ def estimate(
             buffers += 2 * gathered(shape) * compute_bytes
     return Memory(
         weights, gradients, optimizer, buffers,
-        activations(shape, micro_batch=micro_batch, length=length, compute_bytes=compute_bytes),
+        activations(
+            shape, micro_batch=micro_batch, length=length, compute_bytes=compute_bytes,
+            checkpointing=checkpointing,
+        ),
     )  # fmt: skip
 
 
@@ -121,23 +132,35 @@ def loading(shape: ModelShape, *, world: int, zero_stage: int | None) -> int:
 
 
 def activations(
-    shape: ModelShape, *, micro_batch: int, length: int, compute_bytes: int = FLOAT32
+    shape: ModelShape,
+    *,
+    micro_batch: int,
+    length: int,
+    compute_bytes: int = FLOAT32,
+    checkpointing: bool = False,
 ) -> int:
     """Bytes kept for the backward pass of one micro-batch.
 
     A token of a layer keeps about 9 vectors of the hidden size, 3 of the intermediate size, and
-    three rows of the attention matrix a head (scores, probabilities, dropped probabilities).
+    three rows of the attention matrix a head (scores, probabilities, dropped probabilities). With
+    ``checkpointing`` (Chen et al. 2016, arXiv:1604.06174) it keeps its input alone, and one layer
+    at a time has the rest.
     """
     token = 9 * shape.hidden + 3 * shape.intermediate + 3 * shape.heads * length
-    return micro_batch * length * shape.layers * token * compute_bytes
+    kept = shape.layers * shape.hidden + token if checkpointing else shape.layers * token
+    return micro_batch * length * kept * compute_bytes
 
 
 def checkpoint_bytes(
-    shape: ModelShape, *, zero_stage: int | None, compute_bytes: int = FLOAT32
+    shape: ModelShape,
+    *,
+    zero_stage: int | None,
+    compute_bytes: int = FLOAT32,
+    state_bytes: float = STATE_BYTES["AdamW"],
 ) -> int:
     """Bytes of a checkpoint over all ranks: moments of the trained weights and the weights, at ZeRO
     stages 1 and 2 both as computed with and as float32 master copy. The base of an adapter is never
     saved; 1 MiB stands for the small files."""
     weights = FLOAT32 + (compute_bytes if zero_stage in (1, 2) else 0)
     frozen = shape.saved_frozen * (compute_bytes if zero_stage is not None else FLOAT32)
-    return shape.trainable * (weights + ADAM_MOMENTS) + frozen + 2**20
+    return math.ceil(shape.trainable * (weights + state_bytes)) + frozen + 2**20

@@ -17,14 +17,7 @@ from finetune_api.dataset import Dataset
 from finetune_api.learning import Objective, Task
 from finetune_api.method import Method
 from finetune_api.shapes import FolderUri, LabelKey, LabelValue, ObjectName, Word
-
-
-class Scheduler(StrEnum):
-    """The shape of the learning rate over the run."""
-
-    COSINE = "Cosine"
-    LINEAR = "Linear"
-    CONSTANT = "Constant"
+from finetune_api.training import Training
 
 
 class Strategy(StrEnum):
@@ -67,38 +60,6 @@ class Model(Document):
     chat_template: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
     """Jinja template that turns messages into text, for TextGeneration on rows of messages.
     Default: the tokenizer's own. It is saved with the result."""
-
-
-class Training(Document):
-    """Hyperparameters."""
-
-    epochs: Annotated[float, Field(gt=0, le=1000)] | None = None
-    """Passes over the training rows; 3 when neither this nor `maxSteps` is given."""
-    max_steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Optimizer steps. Excludes `epochs`."""
-    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
-    """Peak learning rate. Default by method: LoRA 2e-4, full 2e-5."""
-    global_batch_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
-    """Rows per optimizer step over all ranks; 32 by default. Must be a multiple of the ranks.
-    Loss and gradients depend on this alone, not on how ranks share it."""
-    per_device_batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
-    """Rows a rank computes at once. Default: the largest that the memory plan allows; gradient
-    accumulation fills the rest of the global batch."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Decoupled weight decay (Loshchilov & Hutter 2017), on matrices only, never on norms and
-    biases."""
-    scheduler: Scheduler = Scheduler.COSINE
-    """Shape of the learning rate after warm-up."""
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    """Share of the steps over which the learning rate rises from 0."""
-    max_grad_norm: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Gradients are scaled down to this norm."""
-    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 42
-    """Seed of splits, row order, dropout and initialisation."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Overrides the model's own dropout probabilities. Default: the model's configuration."""
-
-    _rules = model_validator(mode="after")(rules.check("spec.training"))
 
 
 class PrepareResources(Document):

@@ -177,6 +177,8 @@ class Plan(Document):
     """ZeRO stage; 0 with DDP."""
     precision: Annotated[str, Field(max_length=16)]
     """Number format of the computation."""
+    gradient_checkpointing: bool = False
+    """Are activations computed again in the backward pass?"""
     max_length: Annotated[int, Field(ge=1)]
     """Longest row in tokens."""
     learning_rate: Annotated[float, Field(gt=0)]

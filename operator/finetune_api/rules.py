@@ -154,6 +154,11 @@ WHOLE_METHODS = ("qlora", "promptTuning", "prefixTuning", "pTuning")
 adapters of virtual tokens are made by a pass that all ranks would have to join when one saves."""
 
 
+WHOLE_OPTIMIZERS = ("Adafactor", "Adagrad")
+"""Optimizers that need whole weights: one looks at matrices, and ZeRO makes the other anew with a
+group too few."""
+
+
 def _any_of(names: Iterable[str], where: str) -> str:
     """The CEL that looks whether one of these fields is set."""
     return " || ".join(f"has({where}.{name})" for name in names)
@@ -265,6 +270,62 @@ RULES: tuple[Rule, ...] = (
         cel="!(has(self.epochs) && has(self.maxSteps))",
         message="set at most one of epochs, maxSteps",
         holds=lambda training: training.epochs is None or training.max_steps is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.training.precision != 'BF16' || self.resources.gpusPerNode > 0",
+        message="training.precision BF16 needs GPUs: set resources.gpusPerNode, or leave it out",
+        holds=lambda spec: spec.training.precision != "BF16" or spec.resources.gpus_per_node > 0,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.training.l2sp == 0.0 || has(self.method.full) || has(self.method.freeze)",
+        message="training.l2sp is for methods full and freeze: the weights of an adapter have no "
+        "base that they could stay close to",
+        holds=lambda spec: (
+            spec.training.l2sp == 0
+            or (not spec.method.makes_adapter and spec.method.head_only is None)
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!(has(self.distribution.deepspeed) && self.distribution.deepspeed.zeroStage == 3) || "
+        "self.training.l2sp == 0.0",
+        message="training.l2sp needs whole weights: set distribution.deepspeed.zeroStage to 2",
+        holds=lambda spec: (
+            spec.distribution.deepspeed is None
+            or spec.distribution.deepspeed.zero_stage != 3
+            or spec.training.l2sp == 0
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel=f"!(self.training.optimizer in {[*WHOLE_OPTIMIZERS]}) || "
+        "(self.distribution.strategy != 'DeepSpeed' && !has(self.distribution.deepspeed))",
+        message=f"training.optimizer {' and '.join(WHOLE_OPTIMIZERS)} do not work on DeepSpeed's "
+        "shards: leave out distribution or choose DDP",
+        holds=lambda spec: (
+            spec.training.optimizer not in WHOLE_OPTIMIZERS
+            or (spec.distribution.strategy != "DeepSpeed" and spec.distribution.deepspeed is None)
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task != 'TextGeneration' || self.training.labelSmoothing == 0.0",
+        message="training.labelSmoothing is for tasks that name classes: remove it",
+        holds=lambda spec: (
+            spec.task is not Task.TEXT_GENERATION or spec.training.label_smoothing == 0
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!has(self.method.prefixTuning) || !has(self.training.gradientCheckpointing) || "
+        "!self.training.gradientCheckpointing",
+        message="method.prefixTuning does not work with training.gradientCheckpointing: its keys "
+        "and values are not computed again",
+        holds=lambda spec: (
+            spec.method.prefix_tuning is None or not spec.training.gradient_checkpointing
+        ),
     ),
     Rule(
         scope="spec.distribution",

@@ -13,14 +13,19 @@ from torch.nn import functional
 
 
 def classification_loss(
-    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    outputs: Any,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    *,
+    smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Cross-entropy. ``outputs.logits`` [rows, classes], ``labels`` [rows].
+    """Cross-entropy. ``outputs.logits`` [rows, classes], ``labels`` [rows]; ``smoothing`` is the
+    share of the target that is spread over all classes.
 
     Divided by ``num_items_in_batch``, the rows of the optimizer step over all ranks; by the rows
     at hand when there is none (validation).
     """
     logits = outputs["logits"].float()
-    total = functional.cross_entropy(logits, labels, reduction="sum")
+    total = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
     items = num_items_in_batch if num_items_in_batch is not None else labels.numel()
     return total / items

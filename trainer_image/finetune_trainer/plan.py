@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from finetune_api import defaults
 from finetune_api.base import quantity_value
 from finetune_api.errors import OutOfMemoryError, UserError
-from finetune_api.estimate import FLOAT32, ModelShape, checkpoint_bytes, estimate, loading
+from finetune_api.estimate import (
+    FLOAT32,
+    STATE_BYTES,
+    ModelShape,
+    checkpoint_bytes,
+    estimate,
+    loading,
+)  # fmt: skip
 from finetune_api.job import Strategy
 from finetune_api.jobconfig import Device, JobConfig
 from finetune_api.progress import Plan
-from finetune_api.rules import WHOLE_METHODS
+from finetune_api.rules import WHOLE_METHODS, WHOLE_OPTIMIZERS
+from finetune_api.training import Precision
 
 MI, GI = 2**20, 2**30
 RANK_PROCESS_BYTES = {Device.CPU: 1024 * MI, Device.CUDA: 1536 * MI}
@@ -58,18 +66,25 @@ def make_plan(
     training = spec.training
     reasons = [f"maxLength {max_length}: {max_length_reason}"[:200]]
     cuda = config.device is Device.CUDA and not pretend_gpus
-    precision = "bf16" if cuda else "fp32"
-    if cuda:
+    half = cuda and training.precision is not Precision.FP32
+    precision = "bf16" if half else "fp32"
+    if half and training.precision is Precision.AUTO:
         reasons.append("precision bf16: GPUs from Ampere on; older ones compute in fp32")
     global_batch, per_rank = _batch(config)
     budget = _budget(config)
 
+    checkpointing = bool(training.gradient_checkpointing)
+
     def need(stage: int | None, rows: int) -> int:
         return rank_bytes(
-            config, shape, stage, rows=rows, length=max_length, compute_bytes=2 if cuda else FLOAT32
-        )
+            config, shape, stage, rows=rows, length=max_length,
+            compute_bytes=2 if half else FLOAT32, checkpointing=checkpointing,
+        )  # fmt: skip
 
     stage = _zero_stage(config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons)
+    if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config):
+        checkpointing = True
+        reasons.append("gradientCheckpointing: one row does not fit with all activations kept")
     micro = _micro_batch(config, stage, per_rank, budget, need, reasons)
     per_epoch = math.ceil(train_rows / global_batch)
     epochs = training.epochs if training.epochs is not None else defaults.EPOCHS
@@ -90,6 +105,7 @@ def make_plan(
         strategy=str(Strategy.DDP if stage is None else Strategy.DEEPSPEED),
         zero_stage=stage or 0,
         precision=precision,
+        gradient_checkpointing=checkpointing,
         max_length=max_length,
         learning_rate=rate,
         steps=steps,
@@ -125,15 +141,18 @@ def _batch(config: JobConfig) -> tuple[int, int]:
 
 def rank_bytes(
     config: JobConfig, shape: ModelShape, stage: int | None, *, rows: int, length: int,
-    compute_bytes: int,
+    compute_bytes: int, checkpointing: bool,
 ) -> int:  # fmt: skip
     """Memory that a rank's device needs; on CPU, where the model is also loaded, the larger of
     loading and training. ``stage`` None is DDP."""
     world = config.world_size
     training = estimate(
         shape, micro_batch=rows, length=length, world=world, zero_stage=stage,
-        compute_bytes=compute_bytes,
+        compute_bytes=compute_bytes, checkpointing=checkpointing,
+        state_bytes=STATE_BYTES[config.spec.training.optimizer],
     ).total  # fmt: skip
+    if config.spec.training.l2sp:
+        training += shape.trainable * compute_bytes
     if config.device is Device.CUDA:
         return training
     return max(training, loading(shape, world=world, zero_stage=stage))
@@ -152,6 +171,9 @@ def _zero_stage(
     """
     asked, ranks = config.spec.distribution, config.world_size
     if asked.strategy is Strategy.DDP:
+        return None
+    if config.spec.training.optimizer in WHOLE_OPTIMIZERS:
+        reasons.append(f"strategy DDP: {config.spec.training.optimizer} needs whole weights")
         return None
     if asked.strategy is Strategy.AUTO and ranks == 1:
         reasons.append("strategy DDP: one rank has nothing to shard")
@@ -174,8 +196,14 @@ def _zero_stage(
 
 
 def _may_split(config: JobConfig) -> bool:
-    """Can ZeRO-3 train this method?"""
-    return config.spec.method.kind not in WHOLE_METHODS
+    """Can ZeRO-3 train this method, with these hyperparameters?"""
+    return config.spec.method.kind not in WHOLE_METHODS and not config.spec.training.l2sp
+
+
+def _may_checkpoint(config: JobConfig) -> bool:
+    """May the planner turn gradient checkpointing on by itself?"""
+    spec = config.spec
+    return spec.training.gradient_checkpointing is None and spec.method.prefix_tuning is None
 
 
 def _micro_batch(
@@ -242,7 +270,10 @@ def make_needs(
     rank = RANK_PROCESS_BYTES[config.device] + host
     memory = math.ceil((POD_BYTES + config.ranks_per_pod * rank) / (64 * MI)) * 64
     compute_bytes = 2 if plan.precision == "bf16" else FLOAT32
-    saved = checkpoint_bytes(shape, zero_stage=stage, compute_bytes=compute_bytes)
+    saved = checkpoint_bytes(
+        shape, zero_stage=stage, compute_bytes=compute_bytes,
+        state_bytes=STATE_BYTES[spec.training.optimizer],
+    )  # fmt: skip
     disk = math.ceil((model_bytes + data_bytes + LOCAL_CHECKPOINTS * saved + GI) / GI)
     grace = max(defaults.MIN_GRACE_SECONDS, math.ceil(GRACE_FACTOR * saved / SAVE_RATE))
     return Needs(

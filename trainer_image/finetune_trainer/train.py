@@ -10,33 +10,35 @@ import torch
 from transformers import PrinterCallback, Trainer
 
 from finetune_api.errors import JobError
-from finetune_api.job import Scheduler
 from finetune_trainer import checkpoint, zero
+from finetune_trainer.arguments import arguments
 from finetune_trainer.batches import GlobalBatches
 from finetune_trainer.distributed import Gang
+from finetune_trainer.regularisation import NearBase, shrink_after_steps
 from finetune_trainer.session import Session
 from finetune_trainer.steps import StepCallback
 from finetune_trainer.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
-SCHEDULES = {
-    Scheduler.COSINE: "cosine",
-    Scheduler.LINEAR: "linear",
-    Scheduler.CONSTANT: "constant_with_warmup",
-}
-
 
 class FineTuneTrainer(Trainer):
     """Trainer with decay on matrices only and checkpoints that appear complete or not at all."""
 
     def __init__(
-        self, *, session: Session, order: GlobalBatches, steps: StepCallback, **options: Any
+        self,
+        *,
+        session: Session,
+        order: GlobalBatches,
+        steps: StepCallback,
+        near_base: NearBase | None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self.session, self.order, self.steps = session, order, steps
         if session.storage is not None:
             _in_float32(self.model)
+        self.near_base = near_base
         self.remove_callback(PrinterCallback)
         self.add_callback(steps)
 
@@ -47,10 +49,28 @@ class FineTuneTrainer(Trainer):
         """Matrices decay; biases and norms, which are vectors, do not."""
         return [name for name, weight in model.named_parameters() if len(zero.shape(weight)) >= 2]
 
+    def create_optimizer(self, *args: Any, **options: Any) -> Any:
+        """The optimizer, with the proximal step of L1 after its own."""
+        is_new, l1 = self.optimizer is None, self.session.job.spec.training.l1
+        optimizer = super().create_optimizer(*args, **options)
+        if l1 and is_new:
+            shrink_after_steps(optimizer, l1)
+        return optimizer
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-        """Count useful tokens beside the step itself."""
+        """Count useful tokens beside the step itself; the loss told is the rows' alone."""
         self.steps.tokens += int(inputs["attention_mask"].sum())
-        return super().training_step(model, inputs, num_items_in_batch)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        return loss - self._penalty if self.near_base is not None else loss
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+        """The rows' loss and this micro-batch's share of L2-SP."""
+        found = super().compute_loss(model, inputs, *args, **options)
+        if self.near_base is None:
+            return found
+        penalty = self.near_base.penalty() / self.session.plan.accumulation
+        self._penalty = penalty.detach()
+        return (found[0] + penalty, found[1]) if isinstance(found, tuple) else found + penalty
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """DeepSpeed's own files hold the weights already; a second copy is not written."""
@@ -86,51 +106,17 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     if gang.is_local_main:
         shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
     gang.barrier()
+    strength = spec.training.l2sp
+    near_base = NearBase(model, strength) if strength else None
     zero.split(session, model)
     trainer = task.trainer(
         arguments(session, model), session=session, order=order, steps=steps, model=model,
-        train_dataset=rows.dataset, data_collator=rows.collate,
+        near_base=near_base, train_dataset=rows.dataset, data_collator=rows.collate,
     )  # fmt: skip
     if resume is not None:
         _check_own_state(resume, gang)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     return steps
-
-
-def arguments(session: Session, model: Any) -> dict[str, Any]:
-    """The plan and the job as transformers' TrainingArguments, by name."""
-    plan, training = session.plan, session.job.spec.training
-    cpu = session.gang.device.type == "cpu"
-    return {
-        "output_dir": str(checkpoint.temporary(session.places.checkpoints)),
-        "max_steps": plan.steps,
-        "per_device_train_batch_size": plan.micro_batch,
-        "gradient_accumulation_steps": plan.accumulation,
-        "learning_rate": plan.learning_rate,
-        "lr_scheduler_type": SCHEDULES[training.scheduler],
-        "warmup_steps": round(training.warmup_ratio * plan.steps),
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm,
-        "optim": "adamw_torch" if cpu else "adamw_torch_fused",
-        "seed": training.seed,
-        "use_cpu": cpu,
-        "bf16": session.autocast,
-        "ddp_backend": "gloo" if cpu else "nccl",
-        "ddp_find_unused_parameters": False,
-        "ddp_broadcast_buffers": False,
-        "deepspeed": zero.settings(session, model) if plan.with_deepspeed else None,
-        "average_tokens_across_devices": True,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",
-        "eval_strategy": "no",
-        "save_only_model": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "dataloader_pin_memory": not cpu,
-        "log_level": "error",
-    }
 
 
 def _in_float32(model: torch.nn.Module) -> None:

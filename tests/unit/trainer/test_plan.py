@@ -199,3 +199,35 @@ def test_a_checkpoint_of_a_partly_trained_model_holds_the_frozen_weights_too():
     adapter = ModelShape(100, 10, 1, 4, 16, 1)
     sizes = [checkpoint_bytes(shape, zero_stage=None) for shape in (part, adapter)]
     assert sizes[0] - sizes[1] == 90 * 4
+
+
+def test_gradient_checkpointing_comes_only_when_one_row_does_not_fit_without():
+    roomy, tight = {"memory": "12Gi"}, {"memory": "4Gi"}
+    shape = ModelShape(100_000_000, 1_000_000, 24, 1024, 4096, 16)
+    plans = [plan(job(1, resources=r), shape, max_length=1024) for r in (roomy, tight)]
+    assert [made.gradient_checkpointing for made in plans] == [False, True]
+    assert any(reason.startswith("gradientCheckpointing") for reason in plans[1].reasons)
+    with pytest.raises(OutOfMemoryError):
+        plan(
+            job(1, training={"gradientCheckpointing": False}, resources=tight),
+            shape,
+            max_length=1024,
+        )
+
+
+def test_the_optimizer_decides_how_much_state_there_is():
+    sizes = {"micro_batch": 1, "length": 64, "world": 1, "zero_stage": None}
+    full = ModelShape(1000, 1000, 1, 4, 16, 1)
+    states = [estimate(full, **sizes, state_bytes=b).optimizer for b in (8.0, 2.1, 0.0)]
+    assert states == [8000, 2100, 0]
+
+
+def test_precision_is_what_was_asked_for():
+    asked = {name: plan(job(1, 1, {"precision": name})).precision for name in ("BF16", "FP32")}
+    assert asked == {"BF16": "bf16", "FP32": "fp32"}
+
+
+def test_an_optimizer_that_needs_whole_weights_runs_with_ddp():
+    made = plan(job(2, training={"optimizer": "Adafactor"}))
+    assert made.strategy == "DDP"
+    assert "strategy DDP: Adafactor needs whole weights" in made.reasons

@@ -22,7 +22,7 @@ class SupervisedTrainer(FineTuneTrainer, SFTTrainer):
 def supervised_trainer(options: dict[str, Any], **parts: Any) -> SupervisedTrainer:
     """The trainer. ``options`` are TrainingArguments by name."""
     arguments = SFTConfig(
-        **options, max_length=None, packing=False, gradient_checkpointing=False,
+        **options, max_length=None, packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     return SupervisedTrainer(args=arguments, **parts)

@@ -1,6 +1,7 @@
 """Text classification, one class a row. The base's score is that of a linear probe."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ class TextClassification:
         from finetune_trainer.train import FineTuneTrainer
 
         arguments = TrainingArguments(**options)
-        return FineTuneTrainer(args=arguments, compute_loss_func=self.loss, **parts)
+        loss = partial(self.loss, smoothing=self.session.job.spec.training.label_smoothing)
+        return FineTuneTrainer(args=arguments, compute_loss_func=loss, **parts)
 
     def validate(self, model: Any) -> float:
         """Mean cross-entropy of the validation rows."""
