@@ -38,6 +38,12 @@ class OutOfMemoryError(JobError):
     exit_class = ExitClass.OUT_OF_MEMORY
 
 
+class GateNotMetError(JobError):
+    """The tuned model is not better than its base by what was asked for."""
+
+    exit_class = ExitClass.GATE_NOT_MET
+
+
 class NonFiniteError(JobError):
     """The loss became NaN or infinite."""
 

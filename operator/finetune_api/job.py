@@ -16,6 +16,7 @@ from finetune_api.base import Document, Quantity, as_json
 from finetune_api.dataset import Dataset
 from finetune_api.learning import Objective, Task
 from finetune_api.method import Method
+from finetune_api.results import Evaluation, Output
 from finetune_api.shapes import FolderUri, LabelKey, LabelValue, ObjectName, Word
 from finetune_api.training import Training
 
@@ -121,14 +122,6 @@ class Checkpointing(Document):
     least 60."""
 
 
-class Output(Document):
-    """Where results go."""
-
-    uri: FolderUri
-    """Folder of this run in the bucket: prepared data, checkpoints, adapter or model, report.
-    One run, one folder: a folder that holds another run is refused. Ends with a slash."""
-
-
 class Storage(Document):
     """How the S3-compatible storage is reached."""
 
@@ -218,6 +211,8 @@ class FineTuneJobSpec(Document):
     """How ranks share the work."""
     checkpointing: Checkpointing = Field(default_factory=Checkpointing)
     """When training state is saved."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """How base and tuned model are compared."""
     output: Output
     """Where results go."""
     storage: Storage = Field(default_factory=Storage)

@@ -32,6 +32,13 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
 
+METRICS: dict[Task | Objective, tuple[str, ...]] = {
+    Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1"),
+    Objective.SFT: ("exact_match", "json_valid"),
+}
+"""What base and tuned model may be compared by; some are told only where the data ask for them."""
+LOWER_IS_BETTER: frozenset[str] = frozenset()
+
 
 def learnt(task: Task, objective: Objective | None) -> Task | Objective:
     """The entry of ``LAYOUTS`` for a job."""

@@ -114,6 +114,8 @@ class Artifacts(Document):
     """Folder of the adapter."""
     model: Annotated[str, Field(max_length=1200)] | None = None
     """Folder of the full model."""
+    merged: Annotated[str, Field(max_length=1200)] | None = None
+    """Folder of base and adapter in one."""
     report: Annotated[str, Field(max_length=1200)] | None = None
     """The report."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from finetune_api.learning import LAYOUTS, Layout, Task, learnt
+from finetune_api.learning import LAYOUTS, METRICS, Layout, Task, learnt
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_MAX = 40
@@ -154,6 +154,7 @@ WHOLE_METHODS = ("qlora", "promptTuning", "prefixTuning", "pTuning")
 adapters of virtual tokens are made by a pass that all ranks would have to join when one saves."""
 
 
+MERGING_METHODS = ("lora", "qlora", "ia3", "peft")
 WHOLE_OPTIMIZERS = ("Adafactor", "Adagrad")
 """Optimizers that need whole weights: one looks at matrices, and ZeRO makes the other anew with a
 group too few."""
@@ -164,7 +165,12 @@ def _any_of(names: Iterable[str], where: str) -> str:
     return " || ".join(f"has({where}.{name})" for name in names)
 
 
-_LAYOUTS = str({str(what): [*map(str, layouts)] for what, layouts in LAYOUTS.items()})
+def _of(table: dict[Any, tuple[Any, ...]]) -> str:
+    """The CEL of a job's entry in a table by what is learnt."""
+    literal = {str(what): [*map(str, entries)] for what, entries in table.items()}
+    objective = "(has(self.objective) ? self.objective : 'SFT')"
+    return f"{literal}[self.task == 'TextGeneration' ? {objective} : self.task]"
+
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -215,9 +221,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel="self.dataset.layout == 'Auto' || self.dataset.layout in "
-        f"{_LAYOUTS}[self.task == 'TextGeneration' ? "
-        "(has(self.objective) ? self.objective : 'SFT') : self.task]",
+        cel=f"self.dataset.layout == 'Auto' || self.dataset.layout in {_of(LAYOUTS)}",
         message="dataset.layout does not fit: "
         + ", ".join(f"{what} reads {' or '.join(layouts)}" for what, layouts in LAYOUTS.items()),
         holds=lambda spec: (
@@ -270,6 +274,23 @@ RULES: tuple[Rule, ...] = (
         cel="!(has(self.epochs) && has(self.maxSteps))",
         message="set at most one of epochs, maxSteps",
         holds=lambda training: training.epochs is None or training.max_steps is None,
+    ),
+    Rule(
+        scope="spec",
+        cel=f"!has(self.evaluation.gate) || self.evaluation.gate.metric in {_of(METRICS)}",
+        message="evaluation.gate.metric is not known: "
+        + ", ".join(f"{what} has {' and '.join(names)}" for what, names in METRICS.items()),
+        holds=lambda spec: (
+            spec.evaluation.gate is None
+            or spec.evaluation.gate.metric in METRICS[learnt(spec.task, spec.objective)]
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel=f"!has(self.output.artifacts) || {_any_of(MERGING_METHODS, 'self.method')}",
+        message=f"output.artifacts is for methods whose adapter can be merged: "
+        f"{', '.join(MERGING_METHODS)}",
+        holds=lambda spec: spec.output.artifacts is None or spec.method.kind in MERGING_METHODS,
     ),
     Rule(
         scope="spec",
@@ -352,7 +373,7 @@ RULES: tuple[Rule, ...] = (
 
 IMMUTABLE = (
     "task", "objective", "model", "dataset", "method", "training", "distribution", "checkpointing",
-    "output", "storage",
+    "evaluation", "output", "storage",
 )  # fmt: skip
 OPTIONAL = frozenset({"objective"})
 """Fields of them that an object may lack: all others are required or have a default."""

@@ -120,7 +120,7 @@ def prepare(
         else:
             rows = _read(job, data.files, scratch)
             loaded = _load(job, model.folder)
-            report = _build(job, scratch, rows, loaded, fingerprint)
+            report = _build(job, scratch, rows, loaded, fingerprint, data.hashes)
             result = _result(job, model, loaded, fingerprint, report, pretend_gpus=pretend_gpus)
             sources.publish(job, store, scratch / "prepared", fingerprint)
             say(f"stored as prepared/{fingerprint}")
@@ -202,10 +202,11 @@ def _load(job: JobConfig, folder: Path) -> Loaded:
 
 
 def _build(
-    job: JobConfig, scratch: Path, rows: Any, loaded: Loaded, fingerprint: str
+    job: JobConfig, scratch: Path, rows: Any, loaded: Loaded, fingerprint: str, hashes: list[Any]
 ) -> dict[str, Any]:
     """Make the prepared folder; its report."""
     from finetune_trainer.data.build import build
+    from finetune_trainer.data.gather import PART_NAMES
     from finetune_trainer.tasks.registry import task_class
 
     out = scratch / "prepared"
@@ -215,7 +216,8 @@ def _build(
         model_config=loaded.config, virtual_tokens=job.spec.method.virtual_tokens,
         scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
-    report = built.report | {"fingerprint": fingerprint, "labels": built.labels}
+    named = [{"part": PART_NAMES[part], "name": name, "sha256": sha} for part, name, sha in hashes]
+    report = built.report | {"fingerprint": fingerprint, "labels": built.labels, "hashes": named}
     (out / "data-report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
     return report
 

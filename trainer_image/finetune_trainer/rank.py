@@ -84,8 +84,9 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 
 def _stages(session: Any, resume: Path | None) -> None:
     from finetune_trainer import zero
+    from finetune_trainer.evaluate import gate
+    from finetune_trainer.export import export
     from finetune_trainer.model import checks
-    from finetune_trainer.model.export import export
     from finetune_trainer.model.trainable import trainable
     from finetune_trainer.tasks.registry import task_class
     from finetune_trainer.train import train
@@ -101,15 +102,9 @@ def _stages(session: Any, resume: Path | None) -> None:
     if steps.stopped:
         raise Preempted(channel.step)
     task.evaluate(model)
+    gate.refuse_what_is_no_better(session)
     channel.stage(Stage.EXPORT)
-    is_adapter = job.spec.method.makes_adapter
-    state = zero.whole_state(session, model, trained=is_adapter)
-    if session.gang.is_main:
-        name = "adapter" if is_adapter else "model"
-        folder = session.places.output / name
-        export(model, tokenizer, folder, state)
-        task.describe(folder)
-        channel.artifact(name, folder)
+    export(session, task, model, tokenizer)
     session.gang.barrier()
     channel.stage(Stage.REPORT)
 

@@ -122,7 +122,11 @@ def _completed(status: FineTuneJobStatus, observed: Observed) -> Verdict:
     report = outcome.final_report(observed.train_pods) or observed.progress
     fields = numbers(status, report) if report is not None else {}
     artifacts = fields.get("artifacts", status.artifacts)
-    where = (artifacts.adapter or artifacts.model) if artifacts is not None else None
+    where = (
+        (artifacts.adapter or artifacts.merged or artifacts.model)
+        if artifacts is not None
+        else None
+    )
     progress = fields.get("progress", status.progress)
     steps = f"{progress.total_steps} steps trained" if progress is not None else "trained"
     message = f"{steps}; results in {where}" if where else steps

@@ -101,7 +101,8 @@ class Bench:
                 "method": method,
                 "training": training | spec.pop("training", {}),
                 "resources": {"nodes": ranks, "gpusPerNode": 0},
-                "output": {"uri": f"file://{self.folder}/out-{self.count}/"},
+                "output": {"uri": f"file://{self.folder}/out-{self.count}/"}
+                | spec.pop("output", {}),
             }
             | spec,
         }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from finetune_api import rules
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
-from finetune_api.learning import LAYOUTS
+from finetune_api.learning import LAYOUTS, METRICS
 
 Node = dict[str, Any]
 Job = dict[str, Any]
@@ -91,7 +91,8 @@ def values(node: Node) -> st.SearchStrategy[Any]:
             optional={name: field for name, field in fields.items() if name not in required},
         )
     if node["type"] == "array":
-        return st.lists(values(node["items"]), min_size=node.get("minItems", 0), max_size=MANY)
+        most = min(MANY, node["maxItems"])
+        return st.lists(values(node["items"]), min_size=node.get("minItems", 0), max_size=most)
     if node["type"] in ("integer", "number"):
         return _numbers(node)
     return st.booleans() if node["type"] == "boolean" else _texts(node)
@@ -211,6 +212,15 @@ def _no_method_that_zero_3_cannot(spec: Any) -> None:
         deepspeed["zeroStage"] = 2
 
 
+def _results_that_fit(spec: Any) -> None:
+    gate = spec.get("evaluation", {}).get("gate")
+    if gate is not None:
+        learns = spec["task"] == "TextGeneration"
+        gate["metric"] = METRICS[spec.get("objective", "SFT") if learns else spec["task"]][0]
+    if not set(spec["method"]).intersection(rules.MERGING_METHODS):
+        spec["output"].pop("artifacts", None)
+
+
 def _hyperparameters_that_fit(spec: Any) -> None:
     training, method = spec.get("training", {}), spec["method"]
     if spec.get("resources", {}).get("gpusPerNode") == 0 and training.get("precision") == "BF16":
@@ -260,6 +270,7 @@ MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
     _fit_the_task, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
+    _results_that_fit,
 )  # fmt: skip
 
 

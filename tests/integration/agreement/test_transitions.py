@@ -28,6 +28,7 @@ OTHER: dict[str, Any] = {
     "resources": {"nodes": 2},
     "distribution": {"strategy": "DDP"},
     "checkpointing": {"everySteps": 5},
+    "evaluation": {"gate": {"metric": "accuracy"}},
     "storage": {"region": "eu-north-1"},
     "scheduling": {"priorityClassName": "high"},
     "retries": {"maxAttempts": 2},

@@ -97,6 +97,10 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "deepspeed.zeroStage 3 cannot split": changed(
         ("method", {"pTuning": {}}), ("distribution.deepspeed.zeroStage", 3)
     ),
+    "evaluation.gate.metric is not": changed(("evaluation.gate.metric", "bleu")),
+    "output.artifacts is for methods": changed(
+        ("method", {"full": {}}), ("output.artifacts", ["Merged"])
+    ),
     "training.precision BF16 needs": changed(
         ("training.precision", "BF16"), ("resources.gpusPerNode", 0)
     ),

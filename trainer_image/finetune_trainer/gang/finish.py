@@ -60,13 +60,11 @@ class Finish:
         self._state.artifacts = Artifacts(
             adapter=stored.get("adapter"),
             model=stored.get("model"),
+            merged=stored.get("merged"),
             report=join(output, "report", "report.json"),
         )
         self._state.stage = Stage.DONE
-        self._write_report()
-        await agent.call(
-            "upload", source=str(self._pod.places.report), uri=join(output, "report") + "/"
-        )
+        await self.store_report()
         logs = self._pod.places.logs
         if any(logs.iterdir()):
             await agent.call("upload", source=str(logs), uri=join(output, "logs") + "/")
@@ -81,6 +79,12 @@ class Finish:
             "artifacts": self._state.artifacts.to_wire(),
         }
         await agent.call("write_json", uri=final_uri(output), document=document)
+
+    async def store_report(self) -> None:
+        """The report alone, as of now."""
+        self._write_report()
+        uri = join(self._config.spec.output.uri, "report") + "/"
+        await self._pod.agent.call("upload", source=str(self._pod.places.report), uri=uri)
 
     def _write_report(self) -> None:
         """The final report: what ranks wrote into report.json, and over it what was gathered."""

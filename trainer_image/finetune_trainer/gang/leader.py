@@ -238,6 +238,8 @@ class Leader(Hub):
         if reason is ExitClass.COMPLETED:
             await self._finish.run()
             return self._over(Outcome(0))
+        if reason is ExitClass.GATE_NOT_MET:
+            await self._finish.store_report()
         if failure is not None and reason in FINAL_AT_ONCE:
             return self._failed(failure)
         if reason is ExitClass.HARDWARE_FAULT and end is not None:

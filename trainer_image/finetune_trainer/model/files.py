@@ -1,4 +1,4 @@
-"""The result as other programs read it: a PEFT adapter folder, or a whole model folder."""
+"""A model's folder as other programs read it: a PEFT adapter, or a whole model."""
 
 import copy
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 
-def export(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None) -> None:
+def write_model(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None) -> None:
     """Write ``model`` (PEFT or plain) with tokenizer and configuration.
 
     ``state``: its weights, where the model itself has only a share of them.
@@ -19,11 +19,12 @@ def export(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | Non
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         model.save_pretrained(folder, state_dict=state, safe_serialization=True)
-    _plain(model.config).save_pretrained(folder)
+    plain_config(model.config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _plain(config: Any) -> Any:
+def plain_config(config: Any) -> Any:
+    """The configuration of a model that is not quantised."""
     plain = copy.copy(config)
     if hasattr(plain, "quantization_config"):
         del plain.quantization_config

@@ -1,0 +1,96 @@
+"""README.md of a result, as model hubs read it: what it was made of, and what it gained."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from finetune_api.jobconfig import JobConfig
+from finetune_api.progress import Plan
+
+PIPELINES = {
+    "TextClassification": "text-classification",
+    "TextGeneration": "text-generation",
+}
+LIBRARIES = ("transformers", "peft", "trl", "torch", "deepspeed")
+
+
+def write_card(
+    folder: Path,
+    job: JobConfig,
+    plan: Plan,
+    comparison: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> None:
+    """Write the card into a result's folder. ``comparison`` is evaluation.json, ``data`` the
+    prepared data's report."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    spec = job.spec
+    about = ModelCardData(
+        base_model=spec.model.uri, library_name="peft" if spec.method.makes_adapter
+        else "transformers", pipeline_tag=PIPELINES[spec.task], tags=["finetune-operator"],
+    )  # fmt: skip
+    ModelCard(f"---\n{about.to_yaml()}\n---\n\n{_text(job, plan, comparison, data)}").save(
+        folder / "README.md"
+    )
+
+
+def _text(
+    job: JobConfig, plan: Plan, comparison: Mapping[str, Any], data: Mapping[str, Any]
+) -> str:
+    spec, summary = job.spec, data["summary"]
+    method = json.dumps(spec.method.to_wire(), ensure_ascii=False)
+    rows = "\n".join(
+        f"| {one['metric']} | {one['base']} | {one['tuned']} | {one['interval']} | {one['rows']} |"
+        for one in comparison["results"]
+    )
+    settings = {
+        "method": method,
+        "steps": plan.steps,
+        "global batch": plan.global_batch,
+        "peak learning rate": f"{plan.learning_rate:g}",
+        "optimizer": spec.training.optimizer,
+        "precision": plan.precision,
+        "longest row": f"{plan.max_length} tokens",
+        "seed": spec.training.seed,
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return f"""# {job.name}
+
+Fine-tuned from `{spec.model.uri}` for {spec.task}.
+
+## Base against tuned
+
+On the same held-out rows, with the bootstrap 95 % interval of the difference.
+
+| metric | base | tuned | difference | rows |
+|---|---|---|---|---|
+{rows}
+
+## Data
+
+`{spec.dataset.train.uri}`: {summary["trainRows"]} training rows,
+{summary["validationRows"]} validation rows, {summary["testRows"]} test rows.
+Fingerprint of data, tokenizer and settings: `{data["fingerprint"]}`.
+
+| part | file | SHA-256 |
+|---|---|---|
+{_files(data)}
+
+## Training
+
+| | |
+|---|---|
+{table}
+
+{libraries}.
+"""
+
+
+def _files(data: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"| {file['part']} | {file['name']} | `{file['sha256']}` |" for file in data["hashes"]
+    )
