@@ -81,6 +81,12 @@ def fault(step):
                 step=step,
             )
             sys.exit(1)
+        if what == "gate":
+            results = [{"metric": "m", "base": "0.9", "tuned": "0.8", "interval": "?", "rows": 9}]
+            tell("evaluation", results=results)
+            failure = {"class": "GateNotMet", "message": "no better", "remedy": "more rows"}
+            tell("failed", **failure, step=step)
+            sys.exit(45)
         if what == "crash":
             raise ValueError("something broke in rank code")
         if what == "exit7":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from finetune_api.progress import ProgressReport
 from finetune_trainer.storage.checkpoints import upload_folder
 from tests.component.gang.gang import GangRun, wait_for
 from tests.component.gang.test_happy import expected_weights
@@ -152,3 +153,17 @@ def test_missing_inputs_are_a_users_error(gang: Callable[..., GangRun]) -> None:
     assert run.wait() == 40
     assert "prepare" in run.termination()["failure"]["remedy"]
     assert upload_folder is not None
+
+
+def test_a_run_that_is_no_better_keeps_its_report_and_no_result(
+    gang: Callable[..., GangRun],
+) -> None:
+    run = gang(pods=2)
+    run.order(0, 12, "gate")
+    run.start_all()
+    assert run.wait(0) == 45, run.logs()
+    report = ProgressReport.read(run.read("report/report.json") or {})
+    assert report.evaluation[0].tuned == "0.8"
+    assert report.artifacts.to_wire() == {}
+    assert run.read("final.json") is None
+    assert [attempt["class"] for attempt in run.attempts()] == ["GateNotMet"]
