@@ -45,7 +45,8 @@ class TrainSource(Document):
     """Where training rows come from."""
 
     uri: ObjectUri
-    """A file (`s3://bucket/rows.jsonl`) or, ending with a slash, every data file below a prefix.
+    """A file (`s3://bucket/rows.jsonl`, `hf://datasets/org/name@revision/rows.parquet`) or, ending
+    with a slash, every data file below a prefix.
     A prefix that matches nothing is an error."""
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from finetune_api import rules
+from finetune_api import patterns, rules
 from finetune_api.base import Document, Quantity, as_json
 from finetune_api.dataset import Dataset
 from finetune_api.learning import Objective, Task
@@ -57,7 +57,11 @@ class Model(Document):
 
     uri: FolderUri
     """Folder of the base model in Hugging Face layout (config.json, safetensors, tokenizer):
-    `s3://bucket/prefix/` or, where it is mounted, `file:///path/`. Ends with a slash."""
+    `s3://bucket/prefix/`, `hf://org/name@revision/` of the Hugging Face hub (`main` without a
+    revision; a commit never moves) or, where it is mounted, `file:///path/`. Ends with a slash."""
+    secret_name: ObjectName | None = None
+    """Secret with the `HF_TOKEN` of an account that may read the model and the data, for private
+    and gated repositories of the hub."""
     chat_template: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = None
     """Jinja template that turns messages into text, for TextGeneration on rows of messages.
     Default: the tokenizer's own. It is saved with the result."""
@@ -79,7 +83,7 @@ class Resources(Document):
     """Training pods, one a node."""
     gpus_per_node: Annotated[int, Field(ge=0, le=16)] = 1
     """GPUs of each pod; one rank a GPU. 0 trains on CPU with one rank a pod."""
-    gpu_resource: Annotated[Word, rules.RESOURCE_NAME] = "nvidia.com/gpu"
+    gpu_resource: Annotated[Word, patterns.RESOURCE_NAME] = "nvidia.com/gpu"
     """Name of the GPU resource."""
     cpu: Quantity | None = None
     """CPU cores of each pod. Default: from what prepare measured."""
@@ -128,7 +132,7 @@ class Storage(Document):
     secret_name: ObjectName | None = None
     """Secret with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if used,
     `AWS_SESSION_TOKEN`. Default: the site's; without one the pod's own identity."""
-    endpoint: Annotated[str, StringConstraints(max_length=1024), rules.ENDPOINT] | None = None
+    endpoint: Annotated[str, StringConstraints(max_length=1024), patterns.ENDPOINT] | None = None
     """Address of an S3-compatible server. Default: the site's; without one the cloud's own."""
     ca_secret_name: ObjectName | None = None
     """Secret whose key `ca.crt` holds the certificates (PEM) that the server's own certificate is

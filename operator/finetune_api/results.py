@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from finetune_api.base import Document
-from finetune_api.shapes import FolderUri, Word
+from finetune_api.shapes import OutputUri, Word
 
 
 class Gate(Document):
@@ -39,7 +39,7 @@ class Artifact(StrEnum):
 class Output(Document):
     """Where results go."""
 
-    uri: FolderUri
+    uri: OutputUri
     """Folder of this run in the bucket: prepared data, checkpoints, adapter or model, report.
     One run, one folder: a folder that holds another run is refused. Ends with a slash."""
     artifacts: Annotated[list[Artifact], Field(min_length=1, max_length=2)] | None = None

@@ -147,3 +147,9 @@ def credentials_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Folder of the storage credentials, when a Secret is mounted."""
     folder = environ.get(names.ENV_CREDENTIALS)
     return Path(folder) if folder else None
+
+
+def hub_token_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Folder of the hub's token, when a Secret is mounted."""
+    folder = environ.get(names.ENV_HUB_TOKEN)
+    return Path(folder) if folder else None

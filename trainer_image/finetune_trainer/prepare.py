@@ -26,7 +26,13 @@ from finetune_api.progress import (
     Prepared,
     PrepareResult,
 )
-from finetune_trainer.config import Places, credentials_folder, load_config, storage_ca
+from finetune_trainer.config import (
+    Places,
+    credentials_folder,
+    hub_token_folder,
+    load_config,
+    storage_ca,
+)  # fmt: skip
 from finetune_trainer.storage.objects import ObjectStore, open_store
 
 
@@ -39,7 +45,10 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         job = load_config(environ)
-        store = open_store(job.spec.storage, credentials_folder(environ), storage_ca(environ))
+        store = open_store(
+            job.spec.storage, credentials_folder(environ), storage_ca(environ),
+            hub_token_folder(environ),
+        )  # fmt: skip
         pretend = bool(environ.get(names.ENV_PRETEND_GPUS))
         result = prepare(job, Places.from_env(environ), store, pretend_gpus=pretend)
     except Terminated:

@@ -27,6 +27,8 @@ def environment(job: FineTuneJob, config: JobConfig) -> list[dict[str, Any]]:
         values[names.ENV_CREDENTIALS] = names.CREDENTIALS_PATH
     if job.spec.storage.ca_secret_name is not None:
         values[names.ENV_STORAGE_CA] = f"{names.STORAGE_CA_PATH}/{names.STORAGE_CA_KEY}"
+    if job.spec.model.secret_name is not None:
+        values[names.ENV_HUB_TOKEN] = names.HUB_TOKEN_PATH
     fields = {
         names.ENV_POD_NAME: "metadata.name",
         names.ENV_POD_UID: "metadata.uid",
@@ -75,13 +77,14 @@ def work_volume(size_limit: str | None = None) -> tuple[dict[str, Any], dict[str
 def storage_volumes(
     job: FineTuneJob, *, optional: bool
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The Secrets of the storage: credentials and the authority's certificate. Prepare requires
-    them, so that a missing one is said before GPUs are taken; training pods do not, so that a
-    Secret being rotated never holds a replacement pod back."""
+    """The Secrets of storage and hub: credentials, the authority's certificate, the token. Prepare
+    requires them, so that a missing one is said before GPUs are taken; training pods do not, so
+    that a Secret being rotated never holds a replacement pod back."""
     storage = job.spec.storage
     wanted = (
         ("credentials", storage.secret_name, names.CREDENTIALS_PATH),
         ("storage-ca", storage.ca_secret_name, names.STORAGE_CA_PATH),
+        ("hub-token", job.spec.model.secret_name, names.HUB_TOKEN_PATH),
     )
     mounted = []
     for volume, name, path in wanted:

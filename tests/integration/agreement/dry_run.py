@@ -8,7 +8,7 @@ from typing import Any
 from kubernetes import client
 from pydantic import ValidationError
 
-from finetune_api import rules
+from finetune_api import patterns, rules
 from finetune_api.base import GROUP, PLURAL, VERSION
 from finetune_api.job import FineTuneJob
 
@@ -17,7 +17,7 @@ VALUE_ERROR = "Value error, "
 KUBERNETES_OWN = ("<nil>", "metadata.name")
 """A remark about the whole, and the check that every object's name gets: ours is stricter."""
 INVALID = "Invalid value: "
-SHAPE_MESSAGES = tuple(f": {shape.message}" for shape in rules.SHAPES)
+SHAPE_MESSAGES = tuple(f": {shape.message}" for shape in patterns.SHAPES)
 RULE_MESSAGES = frozenset(rule.message for rule in (*rules.RULES, *rules.TRANSITION_RULES))
 
 

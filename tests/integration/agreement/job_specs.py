@@ -24,6 +24,7 @@ Path = tuple[str, ...]
 SPEC: Node = open_api_schema()["properties"]["spec"]
 URIS = (
     "s3://a/", "s3://a/b/", "s3://a/b/rows.jsonl", "s3://c/", "file:///m/", "file:///m/rows.csv",
+    "hf://a/b/", "hf://datasets/a/b@c/rows.csv",
     "s3://ä/§/", "s3://a/b\n/",
 )  # fmt: skip
 WORDS = (*URIS, "http://s3:9000", "a/b", "1", "2Gi", "500m", "a", "team.a", "Zone_1.b")

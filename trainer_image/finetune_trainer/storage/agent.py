@@ -18,7 +18,7 @@ from typing import Any
 
 from finetune_api.errors import JobError
 from finetune_api.exits import ExitClass
-from finetune_trainer.config import credentials_folder, load_config, storage_ca
+from finetune_trainer.config import credentials_folder, hub_token_folder, load_config, storage_ca
 from finetune_trainer.storage import checkpoints
 from finetune_trainer.storage.faults import DamagedObjectError, UnreachableError
 from finetune_trainer.storage.objects import ObjectStore, open_store
@@ -119,7 +119,7 @@ def error_wire(error: BaseException) -> dict[str, Any]:
 def main() -> int:
     """Answer calls until the input ends."""
     config = load_config()
-    store = open_store(config.spec.storage, credentials_folder(), storage_ca())
+    store = open_store(config.spec.storage, credentials_folder(), storage_ca(), hub_token_folder())
     store.proven = True  # prepare has used it
     calls = Calls(store)
     out = os.fdopen(os.dup(1), "w")

@@ -1,4 +1,4 @@
-"""The one door to storage: an `ObjectStore` takes `s3://` and `file://` addresses alike."""
+"""The one door to storage: `ObjectStore` takes `s3://`, `hf://` and `file://` addresses alike."""
 
 import json
 from collections.abc import Iterator
@@ -23,13 +23,19 @@ class ObjectStore:
     """Control calls on objects; `transfer` moves files with it."""
 
     def __init__(
-        self, storage: Storage, credentials_dir: Path | None = None, ca: Path | None = None
+        self,
+        storage: Storage,
+        credentials_dir: Path | None = None,
+        ca: Path | None = None,
+        hub_token_dir: Path | None = None,
     ) -> None:
         self.storage = storage
         self.credentials_dir = credentials_dir
         self.ca = ca
+        self.hub_token_dir = hub_token_dir
         self._folder = FolderBackend()
         self._s3: Backend | None = None
+        self._hub: Backend | None = None
         self.proven = False
         """Whether this storage has worked before for this job: then silence is an outage, which
         is waited for, and not a wrong address."""
@@ -39,6 +45,12 @@ class ObjectStore:
         if location.scheme == "file":
             self._refuse_private(location)
             return self._folder
+        if location.scheme == "hf":
+            if self._hub is None:
+                from finetune_trainer.storage.hub import HubBackend
+
+                self._hub = HubBackend(self.hub_token_dir)
+            return self._hub
         if self._s3 is None:
             from finetune_trainer.storage.s3 import S3Backend  # a laptop run may never need it
 
@@ -47,7 +59,7 @@ class ObjectStore:
 
     def _refuse_private(self, location: Location) -> None:
         path = location.path.resolve()
-        for place in filter(None, (*PRIVATE, self.credentials_dir)):
+        for place in filter(None, (*PRIVATE, self.credentials_dir, self.hub_token_dir)):
             secret = place.resolve()
             if path.is_relative_to(secret) or secret.is_relative_to(path):
                 raise UserError(
@@ -126,8 +138,12 @@ class ObjectStore:
 
 
 def open_store(
-    storage: Storage, credentials_dir: Path | None = None, ca: Path | None = None
+    storage: Storage,
+    credentials_dir: Path | None = None,
+    ca: Path | None = None,
+    hub_token_dir: Path | None = None,
 ) -> ObjectStore:
     """A store for a job's storage; credentials come from the folder, else from boto3's chain;
-    ``ca`` holds the certificates that the server's own is checked against."""
-    return ObjectStore(storage, credentials_dir, ca)
+    ``ca`` holds the certificates that the server's own is checked against; the hub's token comes
+    from its folder, else from where its library looks."""
+    return ObjectStore(storage, credentials_dir, ca, hub_token_dir)

@@ -1,4 +1,5 @@
-"""Addresses of objects: `s3://bucket/key` and `file:///path`; a trailing slash means a folder."""
+"""Addresses of objects: `s3://bucket/key`, `hf://org/name@revision/path` and `file:///path`; a
+trailing slash means a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from finetune_api.errors import UserError
 
 @dataclass(frozen=True)
 class Location:
-    """A parsed address. ``key`` is an absolute path for `file://`."""
+    """A parsed address. ``key`` is an absolute path for `file://`, and everything for `hf://`."""
 
     scheme: str
     bucket: str
@@ -27,14 +28,20 @@ class Location:
     @property
     def uri(self) -> str:
         """The address as people write it."""
+        if self.scheme == "hf":
+            return f"hf://{self.key}"
         return f"{self.scheme}://{self.bucket}/{self.key.removeprefix('/')}"
 
 
 def parse(uri: str) -> Location:
     """Split an address; a user error names what is wrong with it."""
     scheme, separator, rest = uri.partition("://")
-    if not separator or scheme not in ("s3", "file"):
-        raise UserError(f"{uri!r} is not an address", "write s3://bucket/key or file:///path")
+    if not separator or scheme not in ("s3", "hf", "file"):
+        raise UserError(
+            f"{uri!r} is not an address", "write s3://bucket/key, hf://org/name/ or file:///path"
+        )
+    if scheme == "hf":
+        return Location(scheme, "", rest)
     bucket, _, key = rest.partition("/")
     if scheme == "s3" and not bucket:
         raise UserError(f"{uri!r} names no bucket", "write s3://bucket/key")
