@@ -105,6 +105,14 @@ def prepare() -> int:
     return main()
 
 
+def prepare_from_hub(endpoint: str) -> int:
+    """The prepare pod, with another hub."""
+    from huggingface_hub import constants
+
+    constants.ENDPOINT = endpoint
+    return prepare()
+
+
 def prepare_terminated() -> int:
     """The prepare pod, asked to leave while it tokenises."""
     import signal

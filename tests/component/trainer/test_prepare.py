@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from finetune_api.dataset import TrainSource
+from tests.component.storage.hub_server import Hub
+
 LORA = {"lora": {"rank": 4}}
 
 
@@ -219,3 +222,36 @@ def test_term_signal_leaves_with_50(bench, cases, forkserver, tmp_path):
     assert outcome.code == 50, outcome.output
     assert json.loads(message.read_text())["class"] == "Preempted"
     assert not os.path.exists(output(job) / "plan-1.json")
+
+
+def test_a_model_and_rows_of_the_hub_are_prepared(bench, cases, forkserver, tmp_path):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    shutil.copyfile(bench.rows, rows / "train.jsonl")
+    hub = Hub({"org/tiny": bench.model, "datasets/org/rows": rows})
+    job = bench.job({"lora": {"rank": 4}})
+    spec = job.spec.model_copy(
+        update={
+            "model": job.spec.model.model_copy(update={"uri": "hf://org/tiny@v1/"}),
+            "dataset": job.spec.dataset.model_copy(
+                update={"train": TrainSource(uri="hf://datasets/org/rows/train.jsonl")}
+            ),
+        }
+    )
+    env = {"FINETUNE_JOB": job.model_copy(update={"spec": spec}).to_env(),
+           "FINETUNE_TERMINATION_LOG": str(tmp_path / "message"),
+           "FINETUNE_WORKDIR": str(tmp_path / "work")}  # fmt: skip
+    try:
+        child = forkserver.Child(env, {"endpoint": hub.url})
+        (outcome,) = bench.server.call(cases.prepare_from_hub, [child])
+    finally:
+        hub.shutdown()
+        hub.server_close()
+    assert outcome.code == 0, outcome.output
+    told = json.loads((tmp_path / "message").read_text())
+    assert told["data"]["rows"] == 90
+    weights = (bench.model / "model.safetensors").stat().st_size
+    assert told["prepared"]["modelBytes"] > weights
+    assert "org/tiny/resolve" in " ".join(hub.asked)
+    fetched = {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path}
+    assert {"config.json", "tokenizer.json", "train.jsonl"} <= fetched

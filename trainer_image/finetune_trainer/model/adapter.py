@@ -17,6 +17,7 @@ from finetune_api.errors import UserError
 from finetune_api.job import FineTuneJobSpec
 from finetune_api.method import LoraLayers, LoraVariant, Method, PeftMethod
 from finetune_trainer.model.load import Loaded
+from finetune_trainer.storage.hub import loadable
 
 ADAPTABLE = (nn.Linear, Conv1D)
 UNFIT = {
@@ -38,7 +39,7 @@ def peft_config(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
     """PEFT's configuration; UserError when it cannot be made for this model."""
     method = spec.method
     config = MAKERS[method.kind](loaded, method)
-    config.base_model_name_or_path = spec.model.uri
+    config.base_model_name_or_path, config.revision = loadable(spec.model.uri)
     return config
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Plan
+from finetune_trainer.storage.hub import loadable
 
 PIPELINES = {
     "TextClassification": "text-classification",
@@ -29,7 +30,7 @@ def write_card(
 
     spec = job.spec
     about = ModelCardData(
-        base_model=spec.model.uri, library_name="peft" if spec.method.makes_adapter
+        base_model=loadable(spec.model.uri)[0], library_name="peft" if spec.method.makes_adapter
         else "transformers", pipeline_tag=PIPELINES[spec.task], tags=["finetune-operator"],
     )  # fmt: skip
     ModelCard(f"---\n{about.to_yaml()}\n---\n\n{_text(job, plan, comparison, data)}").save(

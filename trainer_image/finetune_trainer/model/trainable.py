@@ -24,7 +24,9 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
     if method.makes_adapter:
         set_seed(spec.training.seed)
         try:
-            model = get_peft_model(loaded.model, peft_config(loaded, spec))
+            config = peft_config(loaded, spec)
+            address = config.base_model_name_or_path
+            model = get_peft_model(loaded.model, config)
         except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
             raise UserError(
                 f"method.{method.kind} does not fit this model: {error}"[:600],
@@ -33,7 +35,7 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
                 else "use method lora, which fits every model",
             ) from error
         # PEFT overwrites the base's address with the local folder it was loaded from.
-        model.peft_config["default"].base_model_name_or_path = spec.model.uri
+        model.peft_config["default"].base_model_name_or_path = address
         return model
     if method.freeze is not None:
         _thaw(loaded, method.freeze.trainable)

@@ -14,7 +14,7 @@ from typing import Any
 from finetune_api.errors import JobError, UserError
 from finetune_trainer.storage.backend import CHUNK, Buffer, ObjectInfo
 from finetune_trainer.storage.faults import PlaceError, UnreachableError
-from finetune_trainer.storage.uris import Location
+from finetune_trainer.storage.uris import Location, parse
 
 TOKEN = "HF_TOKEN"  # noqa: S105  (a file's name)
 DATASETS = "datasets/"
@@ -50,6 +50,16 @@ class Place:
         """The address of a file at a commit."""
         prefix = DATASETS if self.kind == "dataset" else ""
         return f"hf://{prefix}{self.repository}@{commit}/{path}"
+
+
+def loadable(uri: str) -> tuple[str, str | None]:
+    """A model's address as other programs know it: the hub's own name and revision, else the
+    address itself."""
+    location = parse(uri)
+    if location.scheme != "hf":
+        return uri, None
+    place = Place.of(location)
+    return place.repository, place.revision
 
 
 class HubBackend:
