@@ -109,7 +109,7 @@ def prepare_from_hub(endpoint: str) -> int:
     """The prepare pod, with another hub."""
     from huggingface_hub import constants
 
-    constants.ENDPOINT = endpoint
+    constants.ENDPOINT, constants.HF_HUB_OFFLINE = endpoint, False
     return prepare()
 
 

@@ -152,6 +152,10 @@ class HubBackend:
             yield
         except errors.HfHubHTTPError as error:
             raise self._sentence(error, location) from error
+        except errors.OfflineModeIsEnabled as error:
+            raise UserError(
+                f"{location.uri} cannot be read: HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE"
+            ) from error
         except TransportError as error:
             raise UnreachableError(
                 f"the hub at {self._api.endpoint} was not reached for {location.uri}: {error}",
