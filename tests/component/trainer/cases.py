@@ -109,6 +109,8 @@ def prepare_from_hub(endpoint: str) -> int:
     """The prepare pod, with another hub."""
     from huggingface_hub import constants
 
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+    constants.HUGGINGFACE_CO_URL_TEMPLATE = endpoint + template
     constants.ENDPOINT, constants.HF_HUB_OFFLINE = endpoint, False
     return prepare()
 
