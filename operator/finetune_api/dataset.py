@@ -76,6 +76,10 @@ class Columns(Document):
     messages: Word = "messages"
     """Column with a conversation: a list of `{role, content}`, roles `system`, `user`,
     `assistant`."""
+    source: Word = "source"
+    """Column with the text that is summarised or translated."""
+    target: Word = "target"
+    """Column with its summary or translation."""
 
 
 class Dataset(Document):
@@ -93,15 +97,16 @@ class Dataset(Document):
     what it found."""
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
-    (`PromptCompletion`), or a conversation (`Messages`). `Auto` goes by the task and the columns
-    of the first row."""
+    (`PromptCompletion`), a conversation (`Messages`), or a text and what becomes of it
+    (`SourceTarget`). `Auto` goes by the task and the columns of the first row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     mask: Mask | None = None
     """Which tokens are learnt, for TextGeneration: the last answer (`Completion`, the default),
     every answer of a conversation (`Assistant`), or the whole row (`All`)."""
     max_length: Annotated[int, Field(ge=8, le=131072)] | None = None
-    """Longest row in tokens. Default: covers 99 % of the rows, within the model's limit."""
+    """Longest row in tokens; for Summarization and Translation the longest source, and the longest
+    target. Default: covers 99 % of the rows, within the model's limit."""
     overlength: Overlength = Overlength.TRUNCATE
     """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
     them out (counted), `Fail` ends prepare with the rows named."""

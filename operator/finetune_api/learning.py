@@ -8,6 +8,8 @@ class Task(StrEnum):
 
     TEXT_CLASSIFICATION = "TextClassification"
     TEXT_GENERATION = "TextGeneration"
+    SUMMARIZATION = "Summarization"
+    TRANSLATION = "Translation"
 
 
 class Objective(StrEnum):
@@ -23,11 +25,14 @@ class Layout(StrEnum):
     LABELS = "Labels"
     PROMPT_COMPLETION = "PromptCompletion"
     MESSAGES = "Messages"
+    SOURCE_TARGET = "SourceTarget"
 
 
 LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Task.TEXT_CLASSIFICATION: (Layout.LABELS,),
     Objective.SFT: (Layout.PROMPT_COMPLETION, Layout.MESSAGES),
+    Task.SUMMARIZATION: (Layout.SOURCE_TARGET,),
+    Task.TRANSLATION: (Layout.SOURCE_TARGET,),
 }
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
@@ -38,6 +43,10 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
 LOWER_IS_BETTER: frozenset[str] = frozenset()
+
+
+WRITING = (Task.TEXT_GENERATION, Task.SUMMARIZATION, Task.TRANSLATION)
+"""Tasks whose output layer writes tokens and belongs to the base model."""
 
 
 def learnt(task: Task, objective: Objective | None) -> Task | Objective:

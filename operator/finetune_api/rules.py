@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from finetune_api.learning import LAYOUTS, METRICS, Layout, Task, learnt
+from finetune_api.learning import LAYOUTS, METRICS, WRITING, Layout, Task, learnt
 from finetune_api.patterns import LABEL_KEY, LABEL_KEY_MAX, NAME_MAX, NAME_PATTERN, cel_matches
 
 
@@ -163,10 +163,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel="self.task != 'TextGeneration' || !has(self.method.headOnly)",
-        message="method.headOnly is not for TextGeneration, whose output layer belongs to the "
-        "base: use freeze",
-        holds=lambda spec: spec.task is not Task.TEXT_GENERATION or spec.method.head_only is None,
+        cel=f"!(self.task in {[*map(str, WRITING)]}) || !has(self.method.headOnly)",
+        message="method.headOnly is not for tasks that write text, whose output layer belongs to "
+        "the base: use freeze",
+        holds=lambda spec: spec.task not in WRITING or spec.method.head_only is None,
     ),
     Rule(
         scope="spec",
@@ -265,9 +265,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         scope="spec",
         cel="self.task != 'TextGeneration' || self.training.labelSmoothing == 0.0",
-        message="training.labelSmoothing is for tasks that name classes: remove it",
+        message="training.labelSmoothing is not for TextGeneration: remove it",
         holds=lambda spec: (
             spec.task is not Task.TEXT_GENERATION or spec.training.label_smoothing == 0
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!(self.task in ['Summarization', 'Translation']) || self.training.neftuneAlpha == 0.0",
+        message="training.neftuneAlpha is not for Summarization and Translation, whose "
+        "models embed twice: remove it",
+        holds=lambda spec: (
+            spec.task not in (Task.SUMMARIZATION, Task.TRANSLATION)
+            or spec.training.neftune_alpha == 0
         ),
     ),
     Rule(

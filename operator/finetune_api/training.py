@@ -80,11 +80,11 @@ class Training(Document):
     of the trained weights to the base's is added to what is minimised, not to the loss that is
     told. For methods `full` and `freeze`; not with ZeRO-3."""
     label_smoothing: Share = 0.0
-    """Share of the target that is spread over all classes (Szegedy et al. 2016), for tasks that
-    name classes."""
+    """Share of the target that is spread over all classes (Szegedy et al. 2016), not for
+    TextGeneration."""
     neftune_alpha: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Scale of the noise that is added to the embeddings in training (NEFTune, arXiv:2310.05914);
-    5 is usual. For tasks on text."""
+    5 is usual. Not for Summarization and Translation."""
     scheduler: Scheduler = Scheduler.COSINE
     """Shape of the learning rate after warm-up: `Cosine` falls to 0, `CosineWithFloor` to a tenth
     of the peak, `CosineWithRestarts` starts again in the middle, `Linear`, `Polynomial` (of degree

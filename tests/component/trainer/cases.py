@@ -65,6 +65,50 @@ def write_pairs(path: Path, count: int = 120, seed: int = 1) -> None:
             file.write(json.dumps(row) + "\n")
 
 
+def proverb(word: str) -> str:
+    """What a word is translated to: four to six words in capitals."""
+    names, at = list(CAPITALS), list(CAPITALS).index(word)
+    return " ".join(CAPITALS[names[(at * 5 + step) % 12]] for step in range(4 + at % 3))
+
+
+def write_translations(path: Path, count: int = 160, seed: int = 1, shuffled: bool = False) -> None:
+    """A word among noise and its proverb, or that of another row."""
+    rng = random.Random(seed)
+    words = [rng.choice(list(CAPITALS)) for _ in range(count)]
+    told = rng.sample(words, count) if shuffled else words
+    with path.open("w") as file:
+        for number, (word, other) in enumerate(zip(words, told, strict=True)):
+            noise = rng.choices(WORDS[12:], k=rng.randint(0, 8))
+            row = {"source": f"{' '.join([word, *noise])} n{number}", "target": proverb(other)}
+            file.write(json.dumps(row) + "\n")
+
+
+def make_rewriter(folder: str, seed: int = 0, hidden: int = 48) -> None:
+    """A T5 of two layers on each side with a word-level tokenizer, saved whole."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    tokens = ["<pad>", "</s>", "<unk>", *WORDS, *CAPITALS.values()]
+    core = Tokenizer(models.WordLevel({t: n for n, t in enumerate(tokens)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>",
+        model_max_length=64,
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = T5Config(
+        vocab_size=len(tokens), d_model=hidden, d_kv=hidden // 4, num_heads=4, d_ff=2 * hidden,
+        num_layers=2, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        relative_attention_num_buckets=16, dropout_rate=0.1,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+
+
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + ' </s> ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}"
@@ -302,6 +346,26 @@ def load_adapter(
     rows = datasets.load_from_disk(f"{prepared}/test")
     with torch.no_grad():
         return [model(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]
+
+
+def rewrite_plainly(base: str, result: str, sources: list[str]) -> list[str]:
+    """Plain transformers and PEFT, nothing of ours: texts of a model or an adapter, one by one."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+
+    is_adapter = (Path(result) / "adapter_config.json").exists()
+    model = AutoModelForSeq2SeqLM.from_pretrained(base if is_adapter else result)
+    if is_adapter:
+        model = PeftModel.from_pretrained(model, result)
+    tokenizer = AutoTokenizer.from_pretrained(result)
+    how = GenerationConfig.from_pretrained(result)
+    texts = []
+    for source in sources:
+        ids = torch.tensor([tokenizer(source)["input_ids"]])
+        (written,) = model.eval().generate(input_ids=ids, generation_config=how)
+        texts.append(tokenizer.decode(written, skip_special_tokens=True).strip())
+    return texts
 
 
 def load_full(model: str, prepared: str) -> list[list[float]]:

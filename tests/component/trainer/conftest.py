@@ -245,6 +245,26 @@ def writing(writing_of: Any) -> Bench:
     return writing_of()
 
 
+@pytest.fixture(scope="session")
+def rewriting_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes benches of a tiny encoder-decoder model and sources with targets."""
+
+    def make(**rows: Any) -> Bench:
+        bench = Bench(server, tmp_path_factory.mktemp("rewriting"), task="Translation")
+        cases.write_translations(bench.rows, **rows)
+        child = forkserver.Child({}, {"folder": str(bench.model)})
+        (made,) = server.call(cases.make_rewriter, [child])
+        assert made.code == 0, made.output
+        return bench
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def rewriting(rewriting_of: Any) -> Bench:
+    return rewriting_of()
+
+
 @pytest.fixture(scope="session", name="cases")
 def _cases() -> Any:
     return cases

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from finetune_api import rules
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
-from finetune_api.learning import LAYOUTS, METRICS
+from finetune_api.learning import LAYOUTS, METRICS, WRITING
 
 Node = dict[str, Any]
 Job = dict[str, Any]
@@ -233,6 +233,8 @@ def _hyperparameters_that_fit(spec: Any) -> None:
         spec.pop("distribution", None)
     if spec["task"] == "TextGeneration":
         training.pop("labelSmoothing", None)
+    if spec["task"] in ("Summarization", "Translation"):
+        training.pop("neftuneAlpha", None)
     if "prefixTuning" in method:
         training.pop("gradientCheckpointing", None)
 
@@ -255,10 +257,10 @@ def _output_elsewhere(spec: Any) -> None:
 
 def _fit_the_task(spec: Any) -> None:
     generates = spec["task"] == "TextGeneration"
-    if generates:
+    if spec["task"] in WRITING:
         method = spec["method"]
         method.update({"full": {}} if method.pop("headOnly", None) is not None else {})
-    else:
+    if not generates:
         spec.pop("objective", None)
         spec["dataset"].pop("mask", None)
         spec["model"].pop("chatTemplate", None)

@@ -111,8 +111,11 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "training.optimizer Adafactor and": changed(
         ("training.optimizer", "Adafactor"), ("distribution.deepspeed.zeroStage", 1)
     ),
-    "training.labelSmoothing is for": changed(
+    "training.labelSmoothing is not for": changed(
         ("task", "TextGeneration"), ("training.labelSmoothing", 0.1)
+    ),
+    "training.neftuneAlpha is not for": changed(
+        ("task", "Translation"), ("training.neftuneAlpha", 5)
     ),
     "method.prefixTuning does not work": changed(
         ("method", {"prefixTuning": {}}), ("training.gradientCheckpointing", True)

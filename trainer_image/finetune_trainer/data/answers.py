@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from finetune_api.dataset import Mask
 from finetune_api.errors import DataError, UserError
 from finetune_api.learning import Layout
-from finetune_trainer.data.encode import IDS, IGNORED
+from finetune_trainer.data.encode import IDS, IGNORED, require_end
 
 SCHEMA = pa.schema([IDS, ("labels", pa.list_(pa.int32())), ("prompt_length", pa.int32())])
 """``labels`` are the ids of learnt tokens and -100 elsewhere; ``prompt_length`` is the number of
@@ -34,12 +34,7 @@ class AnswerEncoder:
         self.layout, self.mask, self.tokenizer = layout, mask, tokenizer
         self._special = frozenset(tokenizer.all_special_ids)
         self._joined_apart = 0
-        if tokenizer.eos_token_id is None:
-            raise UserError(
-                f"model.uri {uri}: the tokenizer has no end-of-text token, "
-                "so no answer could ever end",
-                "set eos_token in tokenizer_config.json",
-            )
+        require_end(tokenizer, uri)
         if layout is Layout.MESSAGES and not tokenizer.chat_template:
             raise UserError(
                 f"model.uri {uri}: the tokenizer has no chat template for rows of messages",

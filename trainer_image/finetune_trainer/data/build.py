@@ -21,6 +21,7 @@ from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
+from finetune_trainer.data.encode import lengths as lengths_of
 from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
 from finetune_trainer.data.max_length import (
     MaxLength,
@@ -115,7 +116,8 @@ def build(
         length_max=int(extents.length[kept].max()),
         labels=len(gathered.labels),
     )
-    _require_learning(summary)
+    if gathered.layout is not Layout.SOURCE_TARGET:  # Its sources are not learnt, as it should be.
+        _require_learning(summary)
     gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
     return Built(summary, gathered.labels, chosen, report)
@@ -124,7 +126,7 @@ def build(
 def _extents(batches: Any) -> Extents:
     lengths, learnt, answers = [], [], []
     for batch in batches:
-        length = pc.list_value_length(batch.column("input_ids")).to_numpy()
+        length = lengths_of(batch)
         has_answers = "prompt_length" in batch.schema.names
         zero = np.zeros(len(length), np.int32)
         lengths.append(length)

@@ -9,11 +9,36 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from finetune_api.errors import UserError
 
 IDS = pa.field("input_ids", pa.list_(pa.int32()))
 IGNORED = -100
 """Label of a token that is not learnt, as in transformers."""
+
+
+def lengths(batch: pa.RecordBatch | pa.Table) -> NDArray[np.int32]:
+    """Length in tokens of every row: of its longest column, where it has several."""
+    lists = [
+        pc.list_value_length(batch.column(field.name))
+        for field in batch.schema
+        if pa.types.is_list(field.type)
+    ]
+    longest = pc.max_element_wise(*lists)
+    return np.asarray(longest.to_numpy(), np.int32)
+
+
+def require_end(tokenizer: Any, uri: str) -> int:
+    """The end-of-text token; UserError when there is none. ``uri`` is the model's."""
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"model.uri {uri}: the tokenizer has no end-of-text token, so no answer could ever end",
+            "set eos_token in tokenizer_config.json",
+        )
+    end: int = tokenizer.eos_token_id
+    return end
 
 
 class Encoder(Protocol):

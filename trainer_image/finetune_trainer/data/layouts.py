@@ -23,6 +23,25 @@ COMMON = {
     "label": ("label", "labels", "category", "class", "target", "intent", "topic", "tag"),
     "prompt": ("prompt", "instruction", "question", "input", "query", "source"),
     "completion": ("completion", "response", "answer", "output", "target", "reply"),
+    "source": (
+        "source",
+        "document",
+        "article",
+        "dialogue",
+        "text",
+        "input",
+        "source_text",
+        "src",
+    ),
+    "target": (
+        "target",
+        "summary",
+        "highlights",
+        "translation",
+        "output",
+        "target_text",
+        "tgt",
+    ),
     "messages": ("messages", "conversation", "conversations", "chat", "dialog"),
 }
 """Names that people give to the column of a role."""
@@ -116,6 +135,24 @@ class PromptCompletion:
         return Row(json.dumps([prompt, completion], ensure_ascii=False), prompt, completion)
 
 
+class SourceTarget:
+    """A text, and its summary or translation."""
+
+    roles = ("source", "target")
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """Source and target, as a JSON pair."""
+        source = sound_text(record[self.columns.source], self.columns.source, tell)
+        target = sound_text(record[self.columns.target], self.columns.target, tell)
+        if source is None or target is None:
+            return None
+        return Row(json.dumps([source, target], ensure_ascii=False), source, target)
+
+
 class Messages:
     """A conversation that ends with an answer."""
 
@@ -172,10 +209,13 @@ class Messages:
         return False
 
 
-LAYOUTS: dict[Layout, type[Labels] | type[PromptCompletion] | type[Messages]] = {
+LAYOUTS: dict[
+    Layout, type[Labels] | type[PromptCompletion] | type[Messages] | type[SourceTarget]
+] = {
     Layout.LABELS: Labels,
     Layout.PROMPT_COMPLETION: PromptCompletion,
     Layout.MESSAGES: Messages,
+    Layout.SOURCE_TARGET: SourceTarget,
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finetune_trainer.data.encode import lengths
 from finetune_trainer.data.gather import PART_NAMES
 from finetune_trainer.evaluate.turns import turns
 from finetune_trainer.session import Session
@@ -27,13 +28,11 @@ class Rows:
     def of_parts(cls, prepared: Path, collate: Any) -> dict[str, Self]:
         """All parts of the prepared data by name."""
         import datasets
-        import pyarrow.compute as pc
 
         parts = {}
         for name in PART_NAMES:
             dataset = datasets.load_from_disk(str(prepared / name))
-            lengths = pc.list_value_length(dataset.data.column("input_ids"))
-            parts[name] = cls(dataset, collate, lengths.to_numpy().astype(np.int32))
+            parts[name] = cls(dataset, collate, lengths(dataset.data.table))
         return parts
 
     def __len__(self) -> int:

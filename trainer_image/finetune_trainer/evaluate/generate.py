@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from finetune_trainer import zero
+from finetune_trainer.evaluate import baseline
 from finetune_trainer.evaluate.forward import Rows, inference
 from finetune_trainer.evaluate.turns import turns
 from finetune_trainer.session import Session
@@ -29,22 +30,27 @@ class Reference:
 class Writer:
     """Has a model answer the same test rows again and again."""
 
+    continues = True
+    """Does the answer go on after the prompt, in the same tokens? Then padding comes first."""
+
     def __init__(self, session: Session, tokenizer: Any, test: Rows) -> None:
         self.session, self.tokenizer = session, tokenizer
         rng = np.random.default_rng([session.job.spec.training.seed, 5])
         chosen = np.sort(rng.permutation(len(test))[:MAX_ROWS])
         rows = [test.dataset[int(row)] for row in chosen]
-        self.prompts = [row["input_ids"][: row["prompt_length"]] for row in rows]
-        self.endings = [row["input_ids"][row["prompt_length"] :] for row in rows]
+        self.prompts, self.endings = map(list, zip(*map(self.parted, rows), strict=True))
         self.new_tokens = max(map(len, self.endings)) + SPARE_TOKENS
         self.stops = self._stops()
+
+    def parted(self, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+        """What the model is given of a row, and what it is to write."""
+        ids, answer = row["input_ids"], row["prompt_length"]
+        return ids[:answer], ids[answer:]
 
     def references(self) -> list[Reference]:
         """What was asked and what is right, in the order of the answers."""
         pairs = zip(self.prompts, self.endings, strict=True)
-        return [
-            Reference(self.tokenizer.decode(prompt), self._text(ending)) for prompt, ending in pairs
-        ]
+        return [Reference(self._asked(prompt), self._text(ending)) for prompt, ending in pairs]
 
     def generation_config(self) -> Any:
         """Greedy, up to a token that ends answers."""
@@ -54,6 +60,16 @@ class Writer:
             do_sample=False, max_new_tokens=self.new_tokens, eos_token_id=self.stops,
             pad_token_id=self.tokenizer.pad_token_id, bos_token_id=self.tokenizer.bos_token_id,
         )  # fmt: skip
+
+    def of_base(self, model: Any) -> list[str]:
+        """What the base ``model`` answers, or answered before; before anything is trained."""
+
+        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
+            with zero.for_passes(self.session, model) as ready:
+                written = self.answers(ready)
+            return {"answers": np.array(written)}, {"rows": len(written)}
+
+        return [str(text) for text in baseline.measured(self.session, measure)["answers"]]
 
     def answers(self, model: Any) -> list[str]:
         """What ``model`` answers, on every rank; Stopped when one is asked to stop."""
@@ -72,21 +88,27 @@ class Writer:
         return [merged[row] for row in range(len(self.prompts))]
 
     def _answer(self, model: Any, rows: NDArray[np.int64]) -> list[str]:
-        """One batch, padded on the left so that all answers start at the same place."""
+        """One batch, padded so that all answers start at the same place."""
         prompts = [self.prompts[int(row)] for row in rows]
         longest = max(map(len, prompts))
         shape, device = (len(prompts), longest), self.session.gang.device
         ids = torch.full(shape, self.tokenizer.pad_token_id, dtype=torch.int64)
         mask = torch.zeros(shape, dtype=torch.int64)
         for number, prompt in enumerate(prompts):
-            ids[number, longest - len(prompt) :] = torch.tensor(prompt)
-            mask[number, longest - len(prompt) :] = 1
+            start = longest - len(prompt) if self.continues else 0
+            ids[number, start : start + len(prompt)] = torch.tensor(prompt)
+            mask[number, start : start + len(prompt)] = 1
         output = model.generate(
             input_ids=ids.to(device), attention_mask=mask.to(device),
             generation_config=self.generation_config(),
             synced_gpus=zero.splits(self.session),
         )  # fmt: skip
-        return [self._text(answer) for answer in output[:, longest:].tolist()]
+        written = output[:, longest:] if self.continues else output
+        return [self._text(answer) for answer in written.tolist()]
+
+    def _asked(self, ids: list[int]) -> str:
+        text: str = self.tokenizer.decode(ids)
+        return text
 
     def _text(self, ids: list[int]) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)

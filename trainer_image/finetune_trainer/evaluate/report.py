@@ -1,8 +1,10 @@
 """The comparison as it is told and kept in the report's folder."""
 
 import json
+from collections.abc import Sequence
 
 from finetune_trainer.evaluate.compare import Comparison
+from finetune_trainer.evaluate.generate import Reference
 from finetune_trainer.session import Session
 
 
@@ -16,3 +18,18 @@ def write_comparison(session: Session, result: Comparison) -> None:
         "wins": result.wins, "ties": result.ties, "losses": result.losses,
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(document, indent=1))
+
+
+def write_answers(
+    session: Session,
+    result: Comparison,
+    rows: Sequence[Reference],
+    base: Sequence[str],
+    tuned: Sequence[str],
+) -> None:
+    """The same, and answers.jsonl with both answers beside prompt and reference (rank 0)."""
+    write_comparison(session, result)
+    with (session.places.report / "answers.jsonl").open("w", encoding="utf-8") as file:
+        for row, before, now in zip(rows, base, tuned, strict=True):
+            line = {"prompt": row.prompt, "reference": row.answer, "base": before}
+            file.write(json.dumps({**line, "tuned": now}, ensure_ascii=False) + "\n")

@@ -112,6 +112,26 @@ def check_language_model(config: Any, uri: str) -> None:
         )
 
 
+def check_sequence_to_sequence(config: Any, uri: str) -> None:
+    """UserError when the model has no encoder and decoder that write text.
+
+    A model that was saved without its output layer is fine where that is tied to the embedding.
+    """
+    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING as FORMS
+    from transformers import MODEL_MAPPING as CORES
+
+    known = type(config) in FORMS and config.is_encoder_decoder
+    saved_as = list(config.architectures or [])
+    forms = {kinds[type(config)].__name__ for kinds in (FORMS, CORES) if type(config) in kinds}
+    if not known or (saved_as and forms.isdisjoint(saved_as)):
+        what = f"was saved as {saved_as[0]}" if saved_as else f"has type {config.model_type!r}"
+        raise UserError(
+            f"model.uri {uri} {what}, which does not turn one text into another",
+            "use an encoder-decoder model (T5, BART, Pegasus, Marian, mBART, NLLB …); "
+            "for a causal language model choose task TextGeneration",
+        )
+
+
 def read_tokenizer(folder: Path, model: Model) -> Any:
     """The model's tokenizer with a padding token and the job's chat template; UserError when it
     cannot be loaded."""

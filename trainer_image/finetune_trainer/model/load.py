@@ -1,5 +1,6 @@
 """The base model as its task needs it: loaded, with what is freshly initialised named."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from finetune_api.estimate import ModelShape
 from finetune_trainer.model.quantized import Storage, keep_differentiable
 
 DROPOUT_FIELDS = (
-    "dropout", "hidden_dropout", "hidden_dropout_prob", "attention_dropout",
+    "dropout", "dropout_rate", "hidden_dropout", "hidden_dropout_prob", "attention_dropout",
     "attention_probs_dropout_prob", "activation_dropout", "embedding_dropout", "mlp_dropout",
     "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "resid_pdrop",
     "embd_pdrop", "attn_pdrop", "pooler_dropout", "cls_dropout",
 )  # fmt: skip
 """Names of dropout probabilities in transformers' configurations."""
+INTERMEDIATE = (
+    "intermediate_size", "hidden_dim", "d_ff", "n_inner", "ffn_dim", "encoder_ffn_dim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,14 @@ def configure(config: Any, labels: list[str], *, dropout: float | None, pad: int
 
 
 def set_dropout(config: Any, dropout: float | None) -> Any:
-    """All dropout probabilities that the configuration names; None leaves them."""
+    """All dropout probabilities that the configuration and its parts name; None leaves them."""
     if dropout is not None:
         for name in DROPOUT_FIELDS:
             if getattr(config, name, None) is not None:
                 setattr(config, name, dropout)
+        for part in config.sub_configs:
+            if getattr(config, part, None) is not None:
+                set_dropout(getattr(config, part), dropout)
     return config
 
 
@@ -76,15 +83,36 @@ def load_language_model(
     from transformers import AutoModelForCausalLM
 
     set_dropout(config, dropout)
-    model, missing = _from_folder(AutoModelForCausalLM, folder, config, storage)
-    if missing:
-        raise UserError(
-            f"the model's checkpoint lacks {len(missing)} weights of a language model, "
-            f"{', '.join(sorted(missing)[:3])} among them",
-            "name a causal language model in model.uri",
-        )
+    model = _whole(AutoModelForCausalLM, folder, config, storage, "a causal language model")
     model.config.pad_token_id = pad
     return Loaded(model, "CAUSAL_LM")
+
+
+def load_sequence_to_sequence(
+    folder: Path, config: Any, *, pad: int, dropout: float | None, storage: Storage | None = None
+) -> Loaded:
+    """The encoder-decoder model from ``folder`` in float32; UserError when its checkpoint lacks
+    weights of either, or of the output layer."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    set_dropout(config, dropout)
+    model = _whole(AutoModelForSeq2SeqLM, folder, config, storage, "an encoder-decoder model")
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = pad
+    return Loaded(model, "SEQ_2_SEQ_LM")
+
+
+def _whole(kind: Any, folder: Path, config: Any, storage: Storage | None, what: str) -> Any:
+    """A model of which nothing is random; ``what`` names it. Buffers are computed, not learnt."""
+    model, missing = _from_folder(kind, folder, config, storage)
+    lacking = sorted(missing.intersection(name for name, _ in model.named_parameters()))
+    if lacking:
+        raise UserError(
+            f"the model's checkpoint lacks {len(lacking)} weights of {what}, "
+            f"{', '.join(lacking[:3])} among them",
+            f"name {what} in model.uri",
+        )
+    return model
 
 
 def _from_folder(
@@ -114,6 +142,14 @@ def meta_language_model(config: Any) -> Loaded:
 
     with torch.device("meta"):
         return Loaded(AutoModelForCausalLM.from_config(config), "CAUSAL_LM")
+
+
+def meta_sequence_to_sequence(config: Any) -> Loaded:
+    """The encoder-decoder model without weights, for counting."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    with torch.device("meta"):
+        return Loaded(AutoModelForSeq2SeqLM.from_config(config), "SEQ_2_SEQ_LM")
 
 
 def meta_classifier(config: Any) -> Loaded:
@@ -161,15 +197,23 @@ def shape_of(model: Any) -> ModelShape:
     return ModelShape(
         parameters=sum(weight.numel() for weight in model.parameters()),
         trainable=0,
-        layers=_first(config, ("num_hidden_layers", "n_layers", "n_layer", "num_layers"), 12),
+        layers=_layers(config),
         hidden=hidden,
-        intermediate=_first(
-            config, ("intermediate_size", "hidden_dim", "d_ff", "n_inner", "ffn_dim"), 4 * hidden
-        ),
+        intermediate=_first(config, INTERMEDIATE, 4 * hidden),
         heads=_first(config, ("num_attention_heads", "n_heads", "n_head", "num_heads"), 12),
         scores=len(output.weight) if output is not None else 0,
         largest=max(weight.numel() for weight in model.parameters()),
     )
+
+
+def _layers(config: Any) -> int:
+    """Layers as the estimate counts them. A decoder's layer attends twice where there is an
+    encoder: it keeps half as much again."""
+    layers = _first(config, ("num_hidden_layers", "n_layers", "n_layer", "num_layers"), 12)
+    if not config.is_encoder_decoder:
+        return layers
+    decoder = _first(config, ("num_decoder_layers", "decoder_layers"), layers)
+    return layers + math.ceil(1.5 * decoder)
 
 
 def _first(config: Any, names: tuple[str, ...], default: int) -> int:

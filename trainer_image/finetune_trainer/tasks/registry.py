@@ -9,8 +9,10 @@ from finetune_api.learning import Task as TaskName
 from finetune_trainer.tasks.task import Task
 
 MODULES = {
+    TaskName.SUMMARIZATION: "sequence_to_sequence",
     TaskName.TEXT_CLASSIFICATION: "text_classification",
     TaskName.TEXT_GENERATION: "text_generation",
+    TaskName.TRANSLATION: "sequence_to_sequence",
 }
 """The module whose class has the task's name."""
 

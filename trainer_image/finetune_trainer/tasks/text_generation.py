@@ -1,6 +1,5 @@
 """Text generation, supervised: the model learns to answer as the rows do (TRL's SFTTrainer)."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,11 @@ import numpy as np
 from finetune_api.dataset import Mask
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
-from finetune_trainer import zero
 from finetune_trainer.data.answers import AnswerEncoder
-from finetune_trainer.evaluate import answers, baseline
+from finetune_trainer.evaluate import answers
 from finetune_trainer.evaluate.forward import Rows, forward
 from finetune_trainer.evaluate.generate import Writer
-from finetune_trainer.evaluate.report import write_comparison
+from finetune_trainer.evaluate.report import write_answers
 from finetune_trainer.model import checks
 from finetune_trainer.model.load import Loaded, load_language_model, meta_language_model
 from finetune_trainer.session import Session
@@ -58,13 +56,7 @@ class TextGeneration:
 
     def baseline(self) -> None:
         """What the base answers to the test rows' prompts."""
-
-        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            with zero.for_passes(self.session, self.loaded.model) as model:
-                written = self.writer.answers(model)
-            return {"answers": np.array(written)}, {"rows": len(written)}
-
-        self.base = [str(text) for text in baseline.measured(self.session, measure)["answers"]]
+        self.base = self.writer.of_base(self.loaded.model)
 
     def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
         """TRL's SFTTrainer with our core."""
@@ -89,11 +81,7 @@ class TextGeneration:
             rows = self.writer.references()
             seed = session.job.spec.training.seed
             result = answers.compare([row.answer for row in rows], self.base, tuned, seed=seed)
-            write_comparison(session, result)
-            with (session.places.report / "answers.jsonl").open("w", encoding="utf-8") as file:
-                for row, base, now in zip(rows, self.base, tuned, strict=True):
-                    line = {"prompt": row.prompt, "reference": row.answer, "base": base}
-                    file.write(json.dumps({**line, "tuned": now}, ensure_ascii=False) + "\n")
+            write_answers(session, result, rows, self.base, tuned)
 
     def describe(self, folder: Path) -> None:
         """How answers end, so that any program that loads the model stops where it should."""

@@ -1,0 +1,86 @@
+"""Translation and summarization: equal curves, better texts, results that load anywhere."""
+
+import json
+
+import pytest
+
+LORA = {"lora": {"rank": 8}}
+FULL = {"full": {}}
+LONG = {"maxSteps": 120, "learningRate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def reference(rewriting):
+    run = rewriting.run(FULL, ranks=1, micro=8)
+    assert run.codes == [0], run.output
+    return run
+
+
+@pytest.mark.parametrize(
+    ("ranks", "micro", "zero"), [(1, 2, None), (2, 2, None), (2, 1, 2), (2, 4, 3)]
+)
+def test_same_curves_however_a_batch_is_shared(rewriting, reference, ranks, micro, zero):
+    run = rewriting.run(FULL, ranks=ranks, micro=micro, zero=zero)
+    assert run.codes == [0] * ranks, run.output
+    for name in ("loss", "grad_norm"):
+        assert run.curve(name) == pytest.approx(reference.curve(name), rel=1e-5), name
+    assert len(set(run.curve().values())) > 3
+
+
+@pytest.fixture(scope="module")
+def learnt(rewriting):
+    """A run long enough to learn the proverbs."""
+    run = rewriting.run(FULL, ranks=2, micro=4, zero=2, training=LONG)
+    assert run.codes == [0, 0], run.output
+    return run
+
+
+def results(run):
+    (told,) = run.events("evaluation")
+    return {entry["metric"]: entry for entry in told["results"]}
+
+
+def test_the_tuned_model_translates_what_the_base_cannot(learnt):
+    told = results(learnt)
+    assert list(told) == ["bleu", "chrf", "exact_match"]
+    assert float(told["bleu"]["base"]) <= 10
+    assert float(told["bleu"]["tuned"]) >= 80
+    assert float(told["exact_match"]["tuned"]) >= 0.8
+    assert float(told["bleu"]["interval"].split(" to ")[0]) > 30
+
+
+def test_targets_of_other_rows_teach_nothing(rewriting_of):
+    run = rewriting_of(shuffled=True).run(FULL, ranks=1, micro=8, training=LONG)
+    assert run.codes == [0], run.output
+    told = results(run)
+    assert float(told["bleu"]["tuned"]) <= 40
+    assert float(told["exact_match"]["tuned"]) <= 0.35
+
+
+@pytest.fixture(scope="module")
+def adapted(rewriting):
+    run = rewriting.run(LORA, ranks=1, micro=8, training={"learningRate": 3e-2})
+    assert run.codes == [0], run.output
+    return run
+
+
+@pytest.mark.parametrize("kind", ["model", "adapter"])
+def test_the_result_writes_the_same_in_plain_transformers_and_peft(
+    rewriting, learnt, adapted, kind, server, cases, forkserver
+):
+    output = (learnt if kind == "model" else adapted).folders[0] / "output"
+    rows = [json.loads(row) for row in (output / "report" / "answers.jsonl").open()]
+    assert any(row["tuned"] != row["base"] for row in rows)
+    arguments = {"base": str(rewriting.model), "result": str(output / kind),
+                 "sources": [row["prompt"] for row in rows]}  # fmt: skip
+    (outcome,) = server.call(cases.rewrite_plainly, [forkserver.Child({}, arguments)])
+    assert outcome.code == 0, outcome.output
+    assert outcome.value == [row["tuned"] for row in rows]
+
+
+def test_summaries_are_compared_by_rouge_and_by_their_source(rewriting):
+    run = rewriting.run(FULL, ranks=1, micro=8, task="Summarization")
+    assert run.codes == [0], run.output
+    assert list(results(run)) == [
+        "rouge1", "rouge2", "rougeL", "exact_match", "ungrounded_pairs", "ungrounded_numbers",
+    ]  # fmt: skip
