@@ -40,10 +40,11 @@ nothing tells."""
 METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1"),
     Objective.SFT: ("exact_match", "json_valid"),
+    Task.SUMMARIZATION: ("rougeL", "rouge1", "rouge2", "exact_match"),
+    Task.TRANSLATION: ("bleu", "bleu_char", "chrf", "exact_match"),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
 LOWER_IS_BETTER: frozenset[str] = frozenset()
-
 
 WRITING = (Task.TEXT_GENERATION, Task.SUMMARIZATION, Task.TRANSLATION)
 """Tasks whose output layer writes tokens and belongs to the base model."""

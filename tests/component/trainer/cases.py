@@ -348,8 +348,9 @@ def load_adapter(
         return [model(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]
 
 
-def rewrite_plainly(base: str, result: str, sources: list[str]) -> list[str]:
+def rewrite_plainly(base: str, result: str, prepared: str) -> list[str]:
     """Plain transformers and PEFT, nothing of ours: texts of a model or an adapter, one by one."""
+    import datasets
     import torch
     from peft import PeftModel
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
@@ -361,8 +362,8 @@ def rewrite_plainly(base: str, result: str, sources: list[str]) -> list[str]:
     tokenizer = AutoTokenizer.from_pretrained(result)
     how = GenerationConfig.from_pretrained(result)
     texts = []
-    for source in sources:
-        ids = torch.tensor([tokenizer(source)["input_ids"]])
+    for row in datasets.load_from_disk(f"{prepared}/test"):
+        ids = torch.tensor([row["input_ids"]])
         (written,) = model.eval().generate(input_ids=ids, generation_config=how)
         texts.append(tokenizer.decode(written, skip_special_tokens=True).strip())
     return texts

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors.numpy import save_file
 
 LORA = {"lora": {"rank": 8}}
 FULL = {"full": {}}
@@ -59,20 +60,22 @@ def test_targets_of_other_rows_teach_nothing(rewriting_of):
 
 @pytest.fixture(scope="module")
 def adapted(rewriting):
-    run = rewriting.run(LORA, ranks=1, micro=8, training={"learningRate": 3e-2})
+    run = rewriting.run(LORA, ranks=1, micro=8, training={"learningRate": 3e-2},
+                        output={"artifacts": ["Adapter", "Merged"]})  # fmt: skip
     assert run.codes == [0], run.output
     return run
 
 
-@pytest.mark.parametrize("kind", ["model", "adapter"])
+@pytest.mark.parametrize("kind", ["model", "adapter", "merged"])
 def test_the_result_writes_the_same_in_plain_transformers_and_peft(
     rewriting, learnt, adapted, kind, server, cases, forkserver
 ):
-    output = (learnt if kind == "model" else adapted).folders[0] / "output"
+    folder = (learnt if kind == "model" else adapted).folders[0]
+    output = folder / "output"
     rows = [json.loads(row) for row in (output / "report" / "answers.jsonl").open()]
     assert any(row["tuned"] != row["base"] for row in rows)
     arguments = {"base": str(rewriting.model), "result": str(output / kind),
-                 "sources": [row["prompt"] for row in rows]}  # fmt: skip
+                 "prepared": str(folder / "prepared")}  # fmt: skip
     (outcome,) = server.call(cases.rewrite_plainly, [forkserver.Child({}, arguments)])
     assert outcome.code == 0, outcome.output
     assert outcome.value == [row["tuned"] for row in rows]
@@ -84,3 +87,30 @@ def test_summaries_are_compared_by_rouge_and_by_their_source(rewriting):
     assert list(results(run)) == [
         "rouge1", "rouge2", "rougeL", "exact_match", "ungrounded_pairs", "ungrounded_numbers",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "training"),
+    [({"qlora": {"rank": 4}}, {}), ({"prefixTuning": {"tokens": 4}}, {}),
+     (FULL, {"labelSmoothing": 0.2})],
+    ids=["NF4", "prefix", "smoothing"],
+)  # fmt: skip
+def test_what_changes_the_first_loss_changes_it_alike_on_any_ranks(
+    rewriting, reference, method, training
+):
+    alone = rewriting.run(method, training=training)
+    shared = rewriting.run(method, ranks=2, micro=2, zero=2, training=training)
+    assert (alone.codes, shared.codes) == ([0], [0, 0]), alone.output + shared.output
+    assert shared.curve() == pytest.approx(alone.curve(), rel=1e-5)
+    assert abs(alone.curve()[1] - reference.curve()[1]) > 1e-4
+
+
+def test_a_checkpoint_that_lacks_a_layer_is_refused(rewriting_of):
+    bench = rewriting_of()
+    whole = bench.base_weights()
+    kept = {name: weight for name, weight in whole.items() if "decoder.block.1" not in name}
+    save_file(kept, bench.model / "model.safetensors", metadata={"format": "pt"})
+    run = bench.run(FULL)
+    assert run.codes == [40]
+    (told,) = run.events("failed")
+    assert "lacks 13 weights of an encoder-decoder model, decoder.block.1" in told["message"]

@@ -39,7 +39,8 @@ def test_a_learning_rate_in_scientific_notation_is_a_number(tmp_path: Path) -> N
 def test_all_mistakes_are_listed_with_their_lines(tmp_path: Path) -> None:
     text = GOOD.replace("rank: 16", "rank: 0\n      alpa: 32").replace("TextClass", "TextKlass")
     assert errors(tmp_path, text) == [
-        "job.yaml:5  spec.task   must be 'TextClassification' or 'TextGeneration', "
+        "job.yaml:5  spec.task   must be 'TextClassification', 'TextGeneration', "
+        "'Summarization' or 'Translation', "
         'got "TextKlassification"',
         "job.yaml:10  spec.method.lora.rank   must be greater than or equal to 1, got 0",
         'job.yaml:11  spec.method.lora.alpa   unknown field, did you mean "alpha"?',

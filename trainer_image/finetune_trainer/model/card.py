@@ -13,6 +13,8 @@ from finetune_trainer.storage.hub import loadable
 PIPELINES = {
     "TextClassification": "text-classification",
     "TextGeneration": "text-generation",
+    "Summarization": "summarization",
+    "Translation": "translation",
 }
 LIBRARIES = ("transformers", "peft", "trl", "torch", "deepspeed")
 

@@ -67,11 +67,14 @@ def bytes_a_weight(method: Method) -> float | None:
 
 
 def untouched(model: Any) -> list[str]:
-    """Names of modules that are never quantised."""
-    output = model.get_output_embeddings()
-    beside = [name for name, _ in model.named_children() if name != model.base_model_prefix]
+    """Names of modules that are never quantised: what stands beside the base, and of the base what
+    loses too much. T5 has no base inside it: encoder and decoder are the model."""
+    output, prefix = model.get_output_embeddings(), model.base_model_prefix
+    children = [name for name, _ in model.named_children()]
+    beside = [name for name in children if name != prefix] if prefix in children else []
+    precise = {POOLER, *(model._keep_in_fp32_modules or ())}
     inside = [
         name for name, module in model.named_modules()
-        if module is output or name.rpartition(".")[2] == POOLER
+        if module is output or name.rpartition(".")[2] in precise
     ]  # fmt: skip
     return list(dict.fromkeys([*beside, *inside]))
