@@ -11,8 +11,11 @@ from finetune_api.progress import Plan
 from finetune_trainer.storage.hub import loadable
 
 PIPELINES = {
+    "Summarization": "summarization",
     "TextClassification": "text-classification",
     "TextGeneration": "text-generation",
+    "TokenClassification": "token-classification",
+    "Translation": "translation",
 }
 LIBRARIES = ("transformers", "peft", "trl", "torch", "deepspeed")
 
