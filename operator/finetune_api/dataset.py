@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from finetune_api import rules
 from finetune_api.base import Document
-from finetune_api.learning import Layout
+from finetune_api.learning import LabelKind, Layout
 from finetune_api.shapes import ObjectUri, Word
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -68,7 +68,7 @@ class Columns(Document):
     text: Word = "text"
     """Column with the input text."""
     label: Word = "label"
-    """Column with the class name."""
+    """Column with the class name, the list of labels, or the number."""
     prompt: Word = "prompt"
     """Column with what the model is asked."""
     completion: Word = "completion"
@@ -80,6 +80,13 @@ class Columns(Document):
     """Column with the text that is summarised or translated."""
     target: Word = "target"
     """Column with its summary or translation."""
+    spans: Word = "spans"
+    """Column with the entities of `text`: a list of `{start, end, label}`, in characters from 0,
+    `end` being the first character after the entity."""
+    tokens: Word = "tokens"
+    """Column with a text as a list of words."""
+    tags: Word = "tags"
+    """Column with a tag for each word: `O`, or `B-` and `I-` with the entity's label (IOB2)."""
 
 
 class Dataset(Document):
@@ -97,10 +104,17 @@ class Dataset(Document):
     what it found."""
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
-    (`PromptCompletion`), a conversation (`Messages`), or a text and what becomes of it
-    (`SourceTarget`). `Auto` goes by the task and the columns of the first row."""
+    (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
+    (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`).
+    `Auto` goes by the task and the columns of the first row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
+    labels: LabelKind = LabelKind.AUTO
+    """What the label of a text is, for TextClassification: the name of its class (`Single`), a list
+    of names, any number of them (`Multi`), or a quantity that is to be estimated (`Number`). `Auto`
+    goes by the first training row: a list is `Multi`, a number with a fraction `Number`, text and
+    whole numbers are `Single`. Say `Number` for quantities that are whole or stand in a CSV
+    file."""
     mask: Mask | None = None
     """Which tokens are learnt, for TextGeneration: the last answer (`Completion`, the default),
     every answer of a conversation (`Assistant`), or the whole row (`All`)."""

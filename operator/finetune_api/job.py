@@ -197,8 +197,8 @@ class FineTuneJobSpec(Document):
     """What to train, on what, how, and where results go."""
 
     task: Task
-    """What the model learns to do: name a text's class, write an answer,
-    summarise or translate a text."""
+    """What the model learns to do: name a text's class, find the names in a text,
+    write an answer, summarise or translate a text."""
     objective: Objective | None = None
     """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers. Other tasks
     have none."""

@@ -10,6 +10,7 @@ class Task(StrEnum):
     TEXT_GENERATION = "TextGeneration"
     SUMMARIZATION = "Summarization"
     TRANSLATION = "Translation"
+    TOKEN_CLASSIFICATION = "TokenClassification"  # noqa: S105  (a task, no password)
 
 
 class Objective(StrEnum):
@@ -26,10 +27,22 @@ class Layout(StrEnum):
     PROMPT_COMPLETION = "PromptCompletion"
     MESSAGES = "Messages"
     SOURCE_TARGET = "SourceTarget"
+    SPANS = "Spans"
+    TOKEN_TAGS = "TokenTags"  # noqa: S105
+
+
+class LabelKind(StrEnum):
+    """What the label of a text is."""
+
+    AUTO = "Auto"
+    SINGLE = "Single"
+    MULTI = "Multi"
+    NUMBER = "Number"
 
 
 LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Task.TEXT_CLASSIFICATION: (Layout.LABELS,),
+    Task.TOKEN_CLASSIFICATION: (Layout.SPANS, Layout.TOKEN_TAGS),
     Objective.SFT: (Layout.PROMPT_COMPLETION, Layout.MESSAGES),
     Task.SUMMARIZATION: (Layout.SOURCE_TARGET,),
     Task.TRANSLATION: (Layout.SOURCE_TARGET,),
@@ -38,13 +51,14 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
 nothing tells."""
 
 METRICS: dict[Task | Objective, tuple[str, ...]] = {
-    Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1"),
+    Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1", "micro_f1", "r2", "spearman", "mae"),
+    Task.TOKEN_CLASSIFICATION: ("micro_f1", "macro_f1"),
     Objective.SFT: ("exact_match", "json_valid"),
     Task.SUMMARIZATION: ("rougeL", "rouge1", "rouge2", "exact_match"),
     Task.TRANSLATION: ("bleu", "bleu_char", "chrf", "exact_match"),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
-LOWER_IS_BETTER: frozenset[str] = frozenset()
+LOWER_IS_BETTER: frozenset[str] = frozenset({"mae"})
 
 WRITING = (Task.TEXT_GENERATION, Task.SUMMARIZATION, Task.TRANSLATION)
 """Tasks whose output layer writes tokens and belongs to the base model."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from finetune_api.learning import LAYOUTS, METRICS, WRITING, Layout, Task, learnt
+from finetune_api.learning import LAYOUTS, METRICS, WRITING, LabelKind, Layout, Task, learnt
 from finetune_api.patterns import LABEL_KEY, LABEL_KEY_MAX, NAME_MAX, NAME_PATTERN, cel_matches
 
 
@@ -144,6 +144,14 @@ RULES: tuple[Rule, ...] = (
         cel="self.task == 'TextGeneration' || !has(self.dataset.mask)",
         message="dataset.mask is for task TextGeneration only: remove it",
         holds=lambda spec: spec.task == "TextGeneration" or spec.dataset.mask is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'TextClassification' || self.dataset.labels == 'Auto'",
+        message="dataset.labels is for task TextClassification only: remove it",
+        holds=lambda spec: (
+            spec.task == "TextClassification" or spec.dataset.labels is LabelKind.AUTO
+        ),
     ),
     Rule(
         scope="spec",

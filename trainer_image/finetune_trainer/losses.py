@@ -33,23 +33,63 @@ def classification_loss(
     return total / items
 
 
-def token_loss(
+def labels_loss(
     outputs: Any,
     labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int,
+    num_items_in_batch: torch.Tensor | int | None = None,
     *,
     smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Cross-entropy of the learnt tokens. ``outputs.logits`` [rows, tokens, vocabulary], ``labels``
-    [rows, tokens] with -100 where nothing is learnt.
+    """Binary cross-entropy of each label of each row. ``outputs.logits`` and ``labels``, which are
+    0 or 1, [rows, labels].
+
+    Divided by ``num_items_in_batch``, the rows times labels of the optimizer step.
+    """
+    wanted = labels.float() * (1 - smoothing) + smoothing / 2
+    total = functional.binary_cross_entropy_with_logits(
+        outputs["logits"].float(), wanted, reduction="sum"
+    )
+    return total / (num_items_in_batch if num_items_in_batch is not None else labels.numel())
+
+
+def number_bits(numbers: Any) -> torch.Tensor:
+    """Numbers [rows] as the bits of float32, as ``number_loss`` takes them: DeepSpeed would round
+    a batch's floats to bfloat16, and transformers would not count a row whose number is -100."""
+    return torch.tensor(numbers, dtype=torch.float32).view(torch.int32)
+
+
+def number_loss(
+    outputs: Any,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    *,
+    smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Squared error. ``outputs.logits`` [rows, 1], ``labels`` [rows] from ``number_bits``."""
+    assert not smoothing
+    off = outputs["logits"].float()[:, 0] - labels.view(torch.float32)
+    items = num_items_in_batch if num_items_in_batch is not None else labels.numel()
+    return (off * off).sum() / items
+
+
+def token_loss(
+    outputs: Any,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    *,
+    smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Cross-entropy of the learnt tokens. ``outputs.logits`` [rows, tokens, classes], with
+    virtual tokens of the method first; ``labels`` [rows, tokens] with -100 where nothing is learnt.
 
     Divided by ``num_items_in_batch``, the learnt tokens of the optimizer step over all ranks.
     """
+    logits = outputs["logits"][:, -labels.shape[1] :].float().flatten(0, 1)
     total = functional.cross_entropy(
-        outputs["logits"].float().flatten(0, 1), labels.flatten(),
-        reduction="sum", label_smoothing=smoothing, ignore_index=IGNORED,
-    )  # fmt: skip
-    return total / num_items_in_batch
+        logits, labels.flatten(), reduction="sum", ignore_index=IGNORED, label_smoothing=smoothing
+    )
+    items = num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum()
+    return total / items
 
 
 def loss_and_tokens(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -202,15 +202,16 @@ def run_rank(events: str, trouble: dict[str, Any] | None = None) -> int:
 
 def _poison(step: int) -> None:
     """The loss of one optimizer step becomes NaN."""
-    from finetune_trainer.tasks.text_classification import TextClassification
+    from finetune_trainer.evaluate import targets
 
-    honest, calls = TextClassification.loss, []
+    honest, calls = targets.classification_loss, []
 
     def loss(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
+        # Validation counts no items.
+        calls.extend([1] * ("num_items_in_batch" in kwargs))
         return honest(*args, **kwargs) * (float("nan") if len(calls) == step else 1.0)
 
-    TextClassification.loss = staticmethod(loss)
+    targets.classification_loss = loss
 
 
 def run_watched(events: str, watched: str) -> int:
@@ -369,6 +370,76 @@ def rewrite_plainly(base: str, result: str, prepared: str) -> list[str]:
     return texts
 
 
+def write_tags(path: Path, count: int = 90, seed: int = 1, shuffled: bool = False) -> None:
+    """Words with tags: an animal, and a car after it, is hot where the row says `red` and cold
+    where it says `blue`. ``shuffled``: each row has the tags of another."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        mark, kind = rng.choice((("red", "hot"), ("blue", "cold")))
+        parts = [([mark], ["O"])]
+        parts += [([rng.choice(["sea", "hill", "rock"])], ["O"]) for _ in range(rng.randint(1, 6))]
+        for _ in range(rng.randint(1, 3)):
+            tail = rng.randint(0, 1)
+            words = [rng.choice(CLASSES["animal"].split()), *["car"] * tail]
+            parts.append((words, [f"B-{kind}", *[f"I-{kind}"] * tail]))
+        rng.shuffle(parts)
+        tokens, tags = ([one for part in parts for one in part[side]] for side in (0, 1))
+        rows.append({"tokens": [*tokens, f"n{number}"], "tags": [*tags, "O"]})
+    if shuffled:
+        tags = [tag[:2].replace("I-", "B-") + tag[2:] for row in rows for tag in row["tags"]]
+        rng.shuffle(tags)
+        for row in rows:
+            row["tags"] = [tags.pop() for _ in row["tokens"]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_labels(
+    path: Path, kind: str, *, count: int = 600, seed: int = 1, shuffled: bool = False
+) -> None:
+    """Rows with every label whose words they hold, or with a number: 1.5 where there is an animal,
+    less 2.25 where there is a car. ``shuffled``: each row has the label of another."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        words = rng.choices(WORDS, k=rng.randint(1, 5))
+        if kind == "Multi":
+            label = [name for name, own in CLASSES.items() if set(own.split()) & set(words)]
+        else:
+            label = 1.5 * bool(set(CLASSES["animal"].split()) & set(words))
+            label -= 2.25 * ("car" in words) + 0.25
+        rows.append({"text": f"{' '.join(words)} n{number}", "label": label})
+    labels = [row["label"] for row in rows]
+    if shuffled:
+        rng.shuffle(labels)
+    lines = [json.dumps({**row, "label": label}) for row, label in zip(rows, labels, strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def tag_with(base: str, result: str, prepared: str) -> list[list[str]]:
+    """Plain PEFT or transformers, nothing of ours: tags of the test rows' labelled tokens, row by
+    row, by an adapter or a whole model."""
+    import datasets
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    config = AutoConfig.from_pretrained(result)
+    if result.endswith("adapter"):
+        model = AutoModelForTokenClassification.from_pretrained(base, config=config)
+        model = PeftModel.from_pretrained(model, result)
+    else:
+        model = AutoModelForTokenClassification.from_pretrained(result)
+    model.eval()
+    found = []
+    for row in datasets.load_from_disk(f"{prepared}/test"):
+        with torch.no_grad():
+            best = model(torch.tensor([row["input_ids"]])).logits[0].argmax(dim=1).tolist()
+        pairs = zip(best, row["labels"], strict=True)
+        found.append([config.id2label[tag] for tag, label in pairs if label != -100])
+    return found
+
+
 def load_full(model: str, prepared: str) -> list[list[float]]:
     """The same with the whole model."""
     import datasets
@@ -438,7 +509,8 @@ def fit_probe(kind: str) -> dict[str, Any]:
         return probe._log_loss(found.scores(new), truth)
 
     fixed = [
-        loss(probe._fit(rows, labels, strength, *options.values())) for strength in probe.STRENGTHS
+        loss(probe.fit_at(rows, labels, strength, *options.values()))
+        for strength in probe.STRENGTHS
     ]
     return {
         "loss": loss(made), "fixed": fixed, "beats": len(beats),

@@ -265,6 +265,15 @@ def rewriting(rewriting_of: Any) -> Bench:
     return rewriting_of()
 
 
+@pytest.fixture(scope="session")
+def tagging(bench_of: Any) -> Bench:
+    """The bench of words with tags."""
+    bench: Bench = bench_of()
+    bench.task = "TokenClassification"
+    cases.write_tags(bench.rows)
+    return bench
+
+
 @pytest.fixture(scope="session", name="cases")
 def _cases() -> Any:
     return cases

@@ -256,6 +256,8 @@ def _output_elsewhere(spec: Any) -> None:
 
 
 def _fit_the_task(spec: Any) -> None:
+    if spec["task"] != "TextClassification":
+        spec["dataset"].pop("labels", None)
     generates = spec["task"] == "TextGeneration"
     if spec["task"] in WRITING:
         method = spec["method"]

@@ -15,8 +15,9 @@ from job_specs import NODES, damaged, good_spec, job, jobs, replace, specs, wron
 
 from finetune_api import rules
 
-ABOVE = {rule.message for rule in rules.RULES if rule.scope == "spec"}
-"""The models look at the whole specification once its blocks are good; the API server at once."""
+ABOVE = {rule.message for rule in rules.RULES if rule.scope in ("spec", "spec.dataset")}
+"""Scopes that have rules below them: the models look at them once what lies below is good, the API
+server at once."""
 RULE_EXAMPLES = 150
 FIELD_EXAMPLES = 150
 
@@ -121,6 +122,9 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
         ("method", {"prefixTuning": {}}), ("training.gradientCheckpointing", True)
     ),
     "objective is for task": changed(("objective", "SFT")),
+    "dataset.labels is for task": changed(
+        ("task", "TextGeneration"), ("dataset.labels", "Multi")
+    ),
     "dataset.mask is for task": changed(("dataset.mask", "All")),
     "model.chatTemplate is for task": changed(("model.chatTemplate", "{{ messages }}")),
     "dataset.layout does not fit": changed(("dataset.layout", "Messages")),

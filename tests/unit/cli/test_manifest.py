@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune_api.learning import Task
 from finetune_cli.manifest import read_job
 from finetune_cli.usage import UsageError
 
@@ -38,10 +39,9 @@ def test_a_learning_rate_in_scientific_notation_is_a_number(tmp_path: Path) -> N
 
 def test_all_mistakes_are_listed_with_their_lines(tmp_path: Path) -> None:
     text = GOOD.replace("rank: 16", "rank: 0\n      alpa: 32").replace("TextClass", "TextKlass")
+    *others, last = map(repr, map(str, Task))
     assert errors(tmp_path, text) == [
-        "job.yaml:5  spec.task   must be 'TextClassification', 'TextGeneration', "
-        "'Summarization' or 'Translation', "
-        'got "TextKlassification"',
+        f'job.yaml:5  spec.task   must be {", ".join(others)} or {last}, got "TextKlassification"',
         "job.yaml:10  spec.method.lora.rank   must be greater than or equal to 1, got 0",
         'job.yaml:11  spec.method.lora.alpa   unknown field, did you mean "alpha"?',
         "3 errors",

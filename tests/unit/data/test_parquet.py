@@ -131,9 +131,9 @@ BAD = {
         {"text": TEXTS, "label": [True, False] * 6},
         ["(the column is bool): field 'label' must be text or a whole number"],
     ),
-    "label of lists": (
-        {"text": TEXTS, "label": [["a"], ["b"]] * 6},
-        ["(the column is list<element: string>): field 'label'", "nested columns are not read"],
+    "label in a struct": (
+        {"text": TEXTS, "label": [{"name": "a"}, {"name": "b"}] * 6},
+        ["(the column is struct<name: string>): field 'label'", "nested columns are not read"],
     ),
     "text in a struct": (
         {"text": [{"body": "x"}] * ROWS, "label": LABELS},
@@ -159,7 +159,7 @@ def test_bad_columns_and_rows_are_refused(tmp_path, name):
 
 
 def test_both_wrong_columns_are_told_at_once(tmp_path):
-    sentence = refused(tmp_path, parquet({"text": [1.5] * ROWS, "label": [1.5] * ROWS}))
+    sentence = refused(tmp_path, parquet({"text": [1.5] * ROWS, "label": [1.0] * ROWS}))
     assert sentence.startswith("2 problems")
 
 

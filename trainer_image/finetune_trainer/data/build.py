@@ -77,7 +77,7 @@ def build(
     limit = model_limit(tokenizer, model_config, virtual_tokens)
     refuse_length(dataset.max_length, limit)
     gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
-    encoder = encoding.encoder(gathered.layout)
+    encoder = encoding.encoder(gathered)
     tokens = scratch / "tokens.arrow"
     extents = _extents(encode_all(gathered.arrow, tokens, encoder))
     kept = parts != DROPPED
@@ -163,9 +163,12 @@ def _write(
     out: Path,
 ) -> int | None:
     """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut. Returns the
-    number of training tokens that are learnt; None where rows have a class instead."""
-    is_classed = gathered.layout is Layout.LABELS
-    schema = encoder.schema.append(LABEL) if is_classed else encoder.schema
+    number of training tokens that are learnt; None where whole rows have labels instead."""
+    schema = encoder.schema
+    is_classed = "labels" not in schema.names
+    learns_tokens = not is_classed and schema.field("labels").type == pa.list_(pa.int32())
+    if is_classed:
+        schema = schema.append(LABEL)
     paths = [tokens.with_name(f"{name}.arrow") for name in PART_NAMES]
     sinks = [pa.OSFile(str(path), "wb") for path in paths]
     writers = [pa.ipc.new_stream(sink, schema) for sink in sinks]
@@ -190,7 +193,7 @@ def _write(
                 rows = batch.filter(pa.array(parts[here] == part))
                 if rows.num_rows:
                     writer.write_batch(rows)
-                if part == TRAIN and not is_classed:
+                if part == TRAIN and learns_tokens:
                     learnt += (
                         pc.sum(pc.not_equal(rows.column("labels").flatten(), IGNORED)).as_py() or 0
                     )
@@ -198,7 +201,7 @@ def _write(
         writer.close()
         sink.close()
     _save(paths, out)
-    return None if is_classed else learnt
+    return learnt if learns_tokens else None
 
 
 def _save(paths: list[Path], out: Path) -> None:
@@ -235,6 +238,7 @@ def _report(
         "seed": seed,
         "maxLength": {"tokens": chosen.tokens, "reason": chosen.reason},
         "layout": str(gathered.layout),
+        "labelKind": str(gathered.kind) if gathered.kind else None,
         "files": gathered.files,
         "classes": {
             label: {name: int(count[number]) for name, count in counts.items()}

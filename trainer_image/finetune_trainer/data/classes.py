@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_trainer.data.problems import Problems, shown
+from finetune_trainer.data.row import Row
 
 MAX_CLASSES = 1000
 
@@ -17,10 +18,11 @@ class Classes:
         self._first_seen: list[tuple[str, int]] = []
 
     def numbers(
-        self, names: list[str], file: str, lines: list[int], *, defines: bool
+        self, rows: list[Row], file: str, lines: list[int], *, defines: bool
     ) -> list[int | None]:
         """Numbers of the classes of some rows; None for one that no training row has (told).
         ``defines``: these rows are for training and may bring new classes."""
+        names = [row.answer for row in rows]
         numbers = [self.ids.get(name) for name in names]
         if None not in numbers:
             return numbers

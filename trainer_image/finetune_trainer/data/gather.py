@@ -3,10 +3,12 @@
 Contents go to disk; memory holds two 16-byte digests, a class and a part for each row.
 """
 
+import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,17 +17,26 @@ from xxhash import xxh3_128_digest
 
 from finetune_api.dataset import Dataset
 from finetune_api.errors import DataError
-from finetune_api.learning import Layout
+from finetune_api.learning import LabelKind, Layout
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
-from finetune_trainer.data.layouts import LAYOUTS, Row, choose, tell_missing
+from finetune_trainer.data.label_lists import LabelLists
+from finetune_trainer.data.label_sets import LabelSets
+from finetune_trainer.data.layouts import LAYOUTS, choose, tell_missing
+from finetune_trainer.data.numbers import Numbers, Spread
 from finetune_trainer.data.problems import Problems
 from finetune_trainer.data.read import Reader
+from finetune_trainer.data.row import Row
 from finetune_trainer.data.split import TRAIN
 
 SCHEMA = pa.schema([("content", pa.string())])
 CHUNK_ROWS = 2000
 CHUNK_CHARS = 4 * 1024 * 1024
+
+NAMED: dict[LabelKind | None, dict[str, str]] = {
+    LabelKind.MULTI: {"label": "labels"}, LabelKind.NUMBER: {"label": "number"},
+}  # fmt: skip
+"""What a role is called where its column holds another type of values."""
 
 PART_NAMES = ("train", "validation", "test")
 
@@ -43,7 +54,8 @@ class DataFile:
 class Gathered:
     """Sound rows of all files: contents in ``arrow``, the rest in memory, one entry a row.
 
-    ``labels`` names the classes; empty, and every class number 0, where rows have none. ``asked``
+    ``labels`` names the classes; empty, and every class number 0, where rows have none. Of a row
+    that holds several the number is that of its rarest, and one after the last for none. ``asked``
     and ``whole`` are digests of what is asked, and of question and answer together.
     """
 
@@ -56,6 +68,8 @@ class Gathered:
     whole: NDArray[np.void]
     files: list[dict[str, object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    kind: LabelKind | None = None
+    """What the labels of texts are, where the layout is Labels."""
 
     @property
     def rows(self) -> int:
@@ -70,7 +84,8 @@ class Gatherer:
         self.dataset, self.possible, self.arrow = dataset, layouts, arrow
         self.problems = Problems()
         self.layout: Layout | None = None
-        self.classes = Classes(dataset.columns.label, self.problems)
+        self.kind: LabelKind | None = None
+        self.labels: Classes | LabelSets | Spread | None = None
         self.label_ids, self.parts = array("i"), array("b")
         self.asked, self.whole = bytearray(), bytearray()
         self.files: list[dict[str, object]] = []
@@ -83,17 +98,17 @@ class Gatherer:
                 self._read(file, writer)
         numbers, parts = np.array(self.label_ids, np.int32), np.array(self.parts, np.int8)
         names: list[str] = []
-        if self.layout is Layout.LABELS:
-            self.classes.check(numbers[parts == TRAIN])
+        if self.labels is not None:
+            self.labels.check(numbers[parts == TRAIN])
         self.problems.raise_any()
-        if self.layout is Layout.LABELS:
-            names, numbers = self.classes.in_order(numbers)
-            self.notes += self.classes.notes()
+        if self.labels is not None:
+            names, numbers = self.labels.in_order(numbers)
+            self.notes += self.labels.notes()
         assert self.layout is not None
         return Gathered(
             self.arrow, self.layout, names, numbers, parts,
             np.frombuffer(self.asked, "V16"), np.frombuffer(self.whole, "V16"),
-            self.files, self.notes,
+            self.files, self.notes, self.kind,
         )  # fmt: skip
 
     def _read(self, file: DataFile, writer: pa.ipc.RecordBatchFileWriter) -> None:
@@ -130,8 +145,12 @@ class Gatherer:
         columns, seen = self.dataset.columns, reader.columns()
         if self.layout is None and seen:
             self.layout = choose(self.dataset.layout, self.possible, columns, seen)
-        layout = LAYOUTS[self.layout or self.possible[0]](columns)
-        roles = {getattr(columns, role): role for role in layout.roles}
+            if self.layout is Layout.LABELS:
+                self.kind = _kind(self.dataset, reader)
+            self.labels = self._labels(self.layout)
+        layout = _layout(self.layout or self.possible[0], self.kind)(columns)
+        named = NAMED.get(self.kind, {})
+        roles = {getattr(columns, role): named.get(role, role) for role in layout.roles}
         needed = roles.keys()
         if reader.header_line is not None and seen and not needed <= set(seen):
             reader.line = reader.header_line
@@ -148,6 +167,22 @@ class Gatherer:
             text = f"{reader.name}: {layout.trimmed_labels} labels had spaces around them"
             self.notes.append(text)
 
+    def _labels(self, layout: Layout) -> Classes | LabelSets | Spread | None:
+        """What numbers the labels of a layout's rows; None where rows have none."""
+        columns = self.dataset.columns
+        match layout:
+            case Layout.LABELS if self.kind is LabelKind.MULTI:
+                return LabelSets(columns.label, "a label", self.problems)
+            case Layout.LABELS if self.kind is LabelKind.NUMBER:
+                return Spread(columns.label, self.problems)
+            case Layout.LABELS:
+                return Classes(columns.label, self.problems)
+            case Layout.SPANS:
+                return LabelSets(columns.spans, "a kind of entity", self.problems)
+            case Layout.TOKEN_TAGS:
+                return LabelSets(columns.tags, "a kind of entity", self.problems)
+        return None
+
     def _keep(
         self,
         file: DataFile,
@@ -157,10 +192,8 @@ class Gatherer:
     ) -> None:
         """Number and hash the rows of a chunk, and write their contents."""
         numbers: list[int | None] = [0] * len(rows)
-        if self.layout is Layout.LABELS:
-            numbers = self.classes.numbers(
-                [row.answer for row in rows], file.name, lines, defines=file.part == TRAIN
-            )
+        if self.labels is not None:
+            numbers = self.labels.numbers(rows, file.name, lines, defines=file.part == TRAIN)
         rows = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         if not rows:
             return
@@ -171,6 +204,23 @@ class Gatherer:
         self.asked += b"".join([xxh3_128_digest(row.asked.encode()) for row in rows])
         said = (f"{row.asked}\0{row.answer}" for row in rows)
         self.whole += b"".join([xxh3_128_digest(text.encode()) for text in said])
+
+
+def _kind(dataset: Dataset, reader: Reader) -> LabelKind:
+    """What labels are: the user's word, else by the first training row."""
+    if dataset.labels is not LabelKind.AUTO:
+        return dataset.labels
+    label = reader.first(dataset.columns.label)
+    if isinstance(label, list):
+        return LabelKind.MULTI
+    has_fraction = isinstance(label, float) and math.isfinite(label) and not label.is_integer()
+    return LabelKind.NUMBER if has_fraction else LabelKind.SINGLE
+
+
+def _layout(layout: Layout, kind: LabelKind | None) -> type[Any]:
+    """What turns records into rows."""
+    other = {LabelKind.MULTI: LabelLists, LabelKind.NUMBER: Numbers}
+    return other[kind] if kind in other else LAYOUTS[layout]
 
 
 def require_rows(count: int, part: str) -> None:

@@ -5,18 +5,20 @@ guessed: a label that is a number with a fraction, or a conversation without an 
 """
 
 import json
-from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Protocol
-
-import msgspec
 
 from finetune_api.dataset import Columns
 from finetune_api.learning import Layout
 from finetune_trainer.data.problems import shown
+from finetune_trainer.data.row import Row, Tell, encodable, sound_text
+from finetune_trainer.data.spans import Spans, TokenTags
 
 LABEL_RULE = "must be text or a whole number"
-UTF8_FIX = "save the file as UTF-8"
+LABEL_FIXES = {
+    float: "write the class name as text, or set dataset.labels: Number when it is a quantity",
+    list: "write the class name as text, or set dataset.labels: Multi and lists in all rows",
+}
 ROLES = ("system", "user", "assistant")
 COMMON = {
     "text": ("text", "sentence", "content", "body", "message", "input", "review", "document"),
@@ -43,20 +45,11 @@ COMMON = {
         "tgt",
     ),
     "messages": ("messages", "conversation", "conversations", "chat", "dialog"),
+    "spans": ("spans", "entities", "annotations", "label", "labels", "ents"),
+    "tokens": ("tokens", "words"),
+    "tags": ("tags", "ner_tags", "labels", "iob_tags"),
 }
 """Names that people give to the column of a role."""
-
-Tell = Callable[..., None]
-"""Tells a problem of the present record: ``rule``, ``fix``, ``field``, ``value``."""
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One example: ``content`` is what will be tokenised; ``asked`` is what a training row must
-    not share with a held-out one; ``answer`` is its class or completion."""
-
-    content: str
-    asked: str
-    answer: str
 
 
 class RowLayout(Protocol):
@@ -105,8 +98,8 @@ class Labels:
             return None
         if not isinstance(value, str) or not encodable(value):
             tell(
-                rule=LABEL_RULE, fix="write the class name as text", field=field,
-                value=shown(value),
+                rule=LABEL_RULE, field=field, value=shown(value),
+                fix=LABEL_FIXES.get(type(value), "write the class name as text"),
             )  # fmt: skip
             return None
         trimmed = value.strip()
@@ -209,13 +202,13 @@ class Messages:
         return False
 
 
-LAYOUTS: dict[
-    Layout, type[Labels] | type[PromptCompletion] | type[Messages] | type[SourceTarget]
-] = {
+LAYOUTS: dict[Layout, type[Any]] = {
     Layout.LABELS: Labels,
     Layout.PROMPT_COMPLETION: PromptCompletion,
     Layout.MESSAGES: Messages,
     Layout.SOURCE_TARGET: SourceTarget,
+    Layout.SPANS: Spans,
+    Layout.TOKEN_TAGS: TokenTags,
 }
 
 
@@ -252,27 +245,3 @@ def tell_missing(layout: RowLayout, columns: Columns, seen: list[str], tell: Tel
             value="columns seen: " + (", ".join(seen[:12]) or "none"),
             fix=f"set dataset.columns.{role}: {close[0] if close else 'the name of the column'}",
         )  # fmt: skip
-
-
-def sound_text(value: object, field: str, tell: Tell) -> str | None:
-    """The value when it is text that says something; None otherwise (told)."""
-    if isinstance(value, str) and value and not value.isspace() and encodable(value):
-        return value
-    if not isinstance(value, str):
-        tell(rule="must be text", fix="write text in every row", field=field, value=shown(value))
-    elif not value or value.isspace():
-        tell(rule="is empty", fix="remove rows without text or fill them", field=field)
-    else:
-        tell(rule="holds half of a surrogate pair", field=field, fix=UTF8_FIX, value=shown(value))
-    return None
-
-
-def encodable(text: str) -> bool:
-    """Whether UTF-8 can hold the text: half of a surrogate pair cannot."""
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -16,6 +16,11 @@ Tell = Callable[..., None]
 ``value``."""
 
 MAGIC = b"PAR1"
+LISTS = {
+    "messages": ("messages", "{role, content}"), "spans": ("spans", "{start, end, label}"),
+    "tokens": ("words", "words"), "tags": ("tags", "tags"), "labels": ("labels", "labels"),
+}  # fmt: skip
+"""Roles whose column holds lists: of what, and how one is written."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Decoded bytes of a batch, as far as the averages of its row group tell."""
 BATCH_ROWS = 4096
@@ -43,6 +48,16 @@ class ParquetRows:
             return None
         return cls(file, tell)
 
+    def first(self, name: str) -> object:
+        """The first value of a column; None when there is none that can be read."""
+        try:
+            with self._file as file:
+                batches = file.iter_batches(1, columns=[name])
+                first = next((batch for batch in batches if batch.num_rows), None)
+                return first.column(0)[0].as_py() if first is not None else None
+        except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError):
+            return None
+
     def records(self, roles: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Row number and values of every row. ``roles`` gives each column to read its role in
         ``spec.dataset.columns``."""
@@ -61,10 +76,12 @@ class ParquetRows:
     def _refused(self, name: str, role: str, field: pa.Field) -> bool:
         """Whether a column's type can never hold its role (told)."""
         kind = _plain(field.type)
-        if role == "messages":
-            sound, rule = _is_list(kind), "must be a list of messages"
+        if role in LISTS:
+            sound, rule = _is_list(kind), f"must be a list of {LISTS[role][0]}"
         elif role == "label":
             sound, rule = _is_text(kind) or kinds.is_integer(kind), "must be text or a whole number"
+        elif role == "number":
+            sound, rule = kinds.is_floating(kind) or kinds.is_integer(kind), "must be a number"
         else:
             sound, rule = _is_text(kind), "must be text"
         if not (sound or kinds.is_null(kind)):
@@ -142,8 +159,10 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _fix(kind: pa.DataType, role: str) -> str:
-    if role == "messages":
-        return "write a list of {role, content} in every row"
+    if role in LISTS:
+        return f"write a list of {LISTS[role][1]} in every row"
+    if role == "number":
+        return "cast the column to numbers, or set dataset.labels: Single for names of classes"
     if kinds.is_nested(kind):
         return "write one value a row: nested columns are not read"
     if kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind):

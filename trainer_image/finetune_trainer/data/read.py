@@ -13,9 +13,9 @@ import msgspec
 
 from finetune_api.dataset import DatasetFormat
 from finetune_trainer.data.detect import UTF8_MARK, Detected
-from finetune_trainer.data.layouts import UTF8_FIX
 from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.problems import Problems, shown
+from finetune_trainer.data.row import UTF8_FIX
 
 CSV_FIELD_LIMIT = 16 * 1024 * 1024
 """Characters of one CSV cell; a missing quote must not swallow a whole file."""
@@ -49,6 +49,14 @@ class Reader:
             file = ParquetRows.open(self.path, unheard.tell_at)
             return file.names if file is not None else []
         return next((list(record) for record in unheard.records({})), [])
+
+    def first(self, name: str) -> object:
+        """What stands in a column of the first record that can be read; nothing is told."""
+        unheard = Reader(self.path, self.name, self.detected, Problems())
+        if self.detected.format is DatasetFormat.PARQUET:
+            file = ParquetRows.open(self.path, unheard.tell_at)
+            return file.first(name) if file is not None else None
+        return next((record.get(name) for record in unheard.records({})), None)
 
     def records(self, roles: Mapping[str, str]) -> Iterator[Record]:
         """Every record that could be read, in file order.

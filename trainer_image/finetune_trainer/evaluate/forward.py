@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune_trainer.data.encode import lengths
+from finetune_trainer.data.encode import IGNORED, lengths
 from finetune_trainer.data.gather import PART_NAMES
 from finetune_trainer.evaluate.turns import turns
 from finetune_trainer.session import Session
+
+Batch = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class Rows:
         """Class numbers [rows]."""
         return np.asarray(self.dataset["labels"], np.int64)
 
+    @property
+    def token_labels(self) -> list[NDArray[np.int64]]:
+        """Class numbers of every row's labelled tokens."""
+        every = (np.asarray(labels, np.int64) for labels in self.dataset["labels"])
+        return [labels[labels != IGNORED] for labels in every]
+
     def some(self, chosen: NDArray[np.int64]) -> "Rows":
         """A subset, in the order of ``chosen``."""
         return Rows(self.dataset.select(chosen), self.collate, self.lengths[chosen])
@@ -52,7 +60,7 @@ def forward(
     model: Any,
     rows: Rows,
     session: Session,
-    take: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor],
+    take: Callable[[Any, Batch], torch.Tensor],
     *,
     may_stop: bool = False,
 ) -> NDArray[np.float32]:
@@ -60,20 +68,59 @@ def forward(
 
     Stopped on all ranks when ``may_stop`` and one is asked to stop.
     """
-    gang = session.gang
-    results: list[NDArray[np.float32]] = []
-    mine: list[NDArray[np.int64]] = []
+
+    def taken(batch: Batch, count: int) -> NDArray[np.float32]:
+        return take(model, batch).float().cpu().numpy()[:count]
+
+    parts = _pass(model, rows, session, taken, may_stop)
+    chosen = np.concatenate([mine for mine, _ in parts])
+    results = np.concatenate([values for _, values in parts]) if parts else None
+    return _merge(session.gang.gather_objects((chosen, results)), len(rows))
+
+
+def forward_tokens(
+    model: Any,
+    rows: Rows,
+    session: Session,
+    take: Callable[[Any, Batch], torch.Tensor],
+    *,
+    may_stop: bool = False,
+) -> list[NDArray[np.float32]]:
+    """``take(model, batch)`` [batch, tokens, width] at the tokens of every row that have a label
+    [labelled tokens, width], in row order, on every rank; stopped as ``forward``."""
+
+    def taken(batch: Batch, count: int) -> list[NDArray[np.float32]]:
+        values = take(model, batch)[:, -batch["labels"].shape[1] :].float().cpu().numpy()
+        labelled = (batch["labels"] != IGNORED).cpu().numpy()
+        return [values[row][labelled[row]] for row in range(count)]
+
+    mine: dict[int, NDArray[np.float32]] = {}
+    for chosen, values in _pass(model, rows, session, taken, may_stop):
+        mine.update(zip(chosen.tolist(), values, strict=True))
+    merged: dict[int, NDArray[np.float32]] = {}
+    for part in session.gang.gather_objects(mine):
+        merged.update(part)
+    return [merged[row] for row in range(len(rows))]
+
+
+def _pass(
+    model: Any,
+    rows: Rows,
+    session: Session,
+    take: Callable[[Batch, int], Any],
+    may_stop: bool,
+) -> list[tuple[NDArray[np.int64], Any]]:
+    """This rank's share: numbers of rows, and what ``take`` made of their batch."""
+    gang, results = session.gang, []
     with inference(model, autocast=session.autocast):
         for chosen, count in turns(rows.lengths, gang.rank, gang.world):
             batch = rows.collate([rows.dataset[int(row)] for row in chosen])
             batch = {name: value.to(gang.device) for name, value in batch.items()}
-            results.append(take(model, batch).float().cpu().numpy()[:count])
-            mine.append(chosen[:count])
+            results.append((chosen[:count], take(batch, count)))
             session.beat()
             if may_stop:
                 session.leave_if_asked()
-    part = np.concatenate(results) if results else None
-    return _merge(gang.gather_objects((np.concatenate(mine), part)), len(rows))
+    return results
 
 
 @contextmanager

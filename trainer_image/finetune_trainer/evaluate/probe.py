@@ -49,14 +49,28 @@ class Probe:
         return self.scores(features).argmax(axis=1)
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """What a probe is fitted to. ``predict`` makes scores to predictions, and ``quality`` says how
+    good these are: the greater, the better."""
+
+    fit: Callable[..., Probe]
+    truth: Callable[[Rows], NDArray[Any]]
+    predict: Callable[[NDArray[np.float32]], NDArray[Any]]
+    quality: Callable[[NDArray[Any], NDArray[Any]], float]
+    name: str
+
+
 def measure(
-    session: Session, loaded: Loaded, parts: dict[str, Rows]
+    session: Session, loaded: Loaded, parts: dict[str, Rows], fitting: Fitting | None = None
 ) -> tuple[Arrays, dict[str, Any]]:
-    """Features of all ranks, a probe by rank 0; the base's score is the better of two views.
+    """Features of all ranks, a probe by rank 0; the base's score is the better of two views. It is
+    fitted to classes, if ``fitting`` says nothing else.
 
     Returns ``weight``, ``bias`` and the test rows' ``predicted`` classes, and the scores; empty on
     other ranks.
     """
+    fitting = fitting or CLASSES
     train, seed = parts["train"], session.job.spec.training.seed
     if len(train) > MAX_ROWS:
         rng = np.random.default_rng([seed, 4])
@@ -66,22 +80,22 @@ def measure(
         views = {name: features(model, loaded.head, rows, session) for name, rows in used.items()}
     if not session.gang.is_main:
         return {}, {}
-    labels = {name: rows.labels for name, rows in used.items()}
+    truth = {name: fitting.truth(rows) for name, rows in used.items()}
     has_bias = loaded.model.get_submodule(loaded.head).bias is not None
     scores, probes, predicted = {}, {}, {}
     for number, view in enumerate(("head", "mean")):
-        probes[view] = fit(
-            views["train"][number], labels["train"], classes=loaded.model.config.num_labels,
+        probes[view] = fitting.fit(
+            views["train"][number], truth["train"], classes=loaded.model.config.num_labels,
             intercept=has_bias or view == "mean", seed=seed, beat=session.beat,
         )  # fmt: skip
-        predicted[view] = probes[view].predict(views["test"][number])
-        scores[view] = classes.accuracy(labels["test"], predicted[view])
+        predicted[view] = fitting.predict(probes[view].scores(views["test"][number]))
+        scores[view] = fitting.quality(truth["test"], predicted[view])
     better = max(scores, key=lambda view: scores[view])
     arrays = {
         "weight": probes["head"].weight, "bias": probes["head"].bias,
         "predicted": predicted[better],
     }  # fmt: skip
-    return arrays, {"accuracy": scores, "better": better}
+    return arrays, {fitting.name: scores, "better": better}
 
 
 def features(
@@ -130,11 +144,11 @@ def fit(
 ) -> Probe:
     """The probe of ``rows`` [rows, features], regularised as cross-validation finds best."""
     chosen = np.random.default_rng([seed, 5]).permutation(len(labels))[:CHOOSING_ROWS]
-    strength = _strength(rows[chosen], labels[chosen], classes, intercept, seed, beat)
-    return _fit(rows, labels, strength, classes, intercept, beat)
+    strength = best_strength(rows[chosen], labels[chosen], classes, intercept, seed, beat)
+    return fit_at(rows, labels, strength, classes, intercept, beat)
 
 
-def _strength(
+def best_strength(
     rows: NDArray[np.float32],
     labels: NDArray[np.int64],
     classes: int,
@@ -164,7 +178,7 @@ def _strength(
             return float("inf")
         total = 0.0
         for learn, hold in splits:
-            probe = _fit(rows[learn], labels[learn], STRENGTHS[at], classes, intercept, beat)
+            probe = fit_at(rows[learn], labels[learn], STRENGTHS[at], classes, intercept, beat)
             total += _log_loss(probe.scores(rows[hold]), labels[hold]) * len(hold)
         return total
 
@@ -175,7 +189,7 @@ def _strength(
     return STRENGTHS[at]
 
 
-def _fit(
+def fit_at(
     rows: NDArray[np.float32],
     labels: NDArray[np.int64],
     strength: float,
@@ -187,16 +201,23 @@ def _fit(
     from sklearn.linear_model import LogisticRegression
 
     wide = rows.astype(np.float64)
-    mean = wide.mean(axis=0) if intercept else np.zeros(wide.shape[1])
-    scale = wide.std(axis=0)
-    # A feature that hardly varies must not be blown up: its weight would be huge in the head.
-    scale = np.maximum(scale, SCALE_FLOOR * np.median(scale)) + 1e-12
+    mean, scale = scaling(wide, intercept)
     model = LogisticRegression(C=strength, max_iter=500, fit_intercept=intercept)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((wide - mean) / scale, labels)
     beat()
     return _folded(model, mean, scale, classes)
+
+
+def scaling(
+    wide: NDArray[np.float64], intercept: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What is taken off every feature, and what it is divided by."""
+    mean = wide.mean(axis=0) if intercept else np.zeros(wide.shape[1])
+    scale = wide.std(axis=0)
+    # A feature that hardly varies must not be blown up: its weight would be huge in the head.
+    return mean, np.maximum(scale, SCALE_FLOOR * np.median(scale)) + 1e-12
 
 
 def _folded(
@@ -219,6 +240,15 @@ def _log_loss(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float(
         torch.nn.functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels))
     )
+
+
+CLASSES = Fitting(
+    fit,
+    lambda rows: rows.labels,
+    lambda scores: scores.argmax(axis=1),
+    classes.accuracy,
+    "accuracy",
+)
 
 
 def into_head(model: Any, head: str, probe: Probe) -> None:

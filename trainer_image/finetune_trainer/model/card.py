@@ -14,6 +14,7 @@ PIPELINES = {
     "TextClassification": "text-classification",
     "TextGeneration": "text-generation",
     "Summarization": "summarization",
+    "TokenClassification": "token-classification",
     "Translation": "translation",
 }
 LIBRARIES = ("transformers", "peft", "trl", "torch", "deepspeed")

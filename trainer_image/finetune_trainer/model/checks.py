@@ -94,6 +94,17 @@ def check_classification(config: Any, uri: str) -> None:
         )
 
 
+def check_token_classification(config: Any, uri: str) -> None:
+    """UserError when the architecture has no token-classification form."""
+    from transformers import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING as FORMS
+
+    if type(config) not in FORMS:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} cannot name tokens",
+            "use an encoder (BERT, RoBERTa, DeBERTa …) or a decoder with a form for tokens",
+        )
+
+
 def check_language_model(config: Any, uri: str) -> None:
     """UserError when the model is no causal language model.
 

@@ -23,6 +23,12 @@ INTERMEDIATE = (
     "intermediate_size", "hidden_dim", "d_ff", "n_inner", "ffn_dim", "encoder_ffn_dim",
 )  # fmt: skip
 
+FORMS = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+}
+"""Models with a head, by what PEFT calls their task."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -62,17 +68,29 @@ def set_dropout(config: Any, dropout: float | None) -> Any:
 
 
 def load_classifier(
-    folder: Path, config: Any, *, seed: int, storage: Storage | None = None
+    folder: Path,
+    config: Any,
+    *,
+    seed: int,
+    storage: Storage | None = None,
+    peft_task: str = "SEQ_CLS",
 ) -> Loaded:
     """The model from ``folder`` in float32, or stored as ``storage`` says; fresh weights drawn by
     ``seed``, equal on all ranks."""
-    from transformers import AutoModelForSequenceClassification, set_seed
+    from transformers import set_seed
 
     set_seed(seed)
     model, missing = _from_folder(
-        AutoModelForSequenceClassification, folder, config, storage, ignore_mismatched_sizes=True
+        _form(peft_task), folder, config, storage, ignore_mismatched_sizes=True
     )
-    return describe(model, missing)
+    return describe(model, missing, peft_task)
+
+
+def _form(peft_task: str) -> Any:
+    """The class that finds an architecture's model with a head for the task."""
+    import transformers
+
+    return getattr(transformers, FORMS[peft_task])
 
 
 def load_language_model(
@@ -152,16 +170,14 @@ def meta_sequence_to_sequence(config: Any) -> Loaded:
         return Loaded(AutoModelForSeq2SeqLM.from_config(config), "SEQ_2_SEQ_LM")
 
 
-def meta_classifier(config: Any) -> Loaded:
+def meta_classifier(config: Any, peft_task: str = "SEQ_CLS") -> Loaded:
     """The classifier without weights, for counting; only its head counts as fresh."""
-    from transformers import AutoModelForSequenceClassification
-
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config)
-    return describe(model, set())
+        model = _form(peft_task).from_config(config)
+    return describe(model, set(), peft_task)
 
 
-def describe(model: Any, missing: set[str]) -> Loaded:
+def describe(model: Any, missing: set[str], peft_task: str = "SEQ_CLS") -> Loaded:
     """Find the head and the fresh modules. ``missing`` names weights absent from the checkpoint."""
     classes = model.config.num_labels
     heads = [
@@ -177,7 +193,7 @@ def describe(model: Any, missing: set[str]) -> Loaded:
     weights = {name for name, _ in model.named_parameters()}
     missing = (missing & weights) | {name for name in weights if name.startswith(f"{head}.")}
     fresh = {_topmost(name.rpartition(".")[0], missing, weights) for name in missing}
-    return Loaded(model, "SEQ_CLS", head, tuple(sorted(fresh)))
+    return Loaded(model, peft_task, head, tuple(sorted(fresh)))
 
 
 def _topmost(module: str, missing: set[str], weights: set[str]) -> str:

@@ -13,6 +13,7 @@ MODULES = {
     TaskName.TEXT_CLASSIFICATION: "text_classification",
     TaskName.TEXT_GENERATION: "text_generation",
     TaskName.TRANSLATION: "sequence_to_sequence",
+    TaskName.TOKEN_CLASSIFICATION: "token_classification",
 }
 """The module whose class has the task's name."""
 

@@ -55,7 +55,7 @@ class SequenceToSequence:
     @staticmethod
     def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
         """Sources and targets."""
-        return Encoding(LENGTH_CAP, lambda layout: PairEncoder(tokenizer, job.spec.model.uri))
+        return Encoding(LENGTH_CAP, lambda rows: PairEncoder(tokenizer, job.spec.model.uri))
 
     @staticmethod
     def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:

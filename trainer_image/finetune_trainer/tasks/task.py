@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetune_api.jobconfig import JobConfig
-from finetune_api.learning import Layout
 from finetune_trainer.data.encode import Encoder
+from finetune_trainer.data.gather import Gathered
 
 if TYPE_CHECKING:
     from finetune_trainer.evaluate.forward import Rows
@@ -25,8 +25,8 @@ class Encoding:
 
     length_cap: int
     """Largest maxLength that is taken when the job gives none."""
-    encoder: Callable[[Layout], Encoder]
-    """Makes the encoder of a layout."""
+    encoder: Callable[[Gathered], Encoder]
+    """Makes the encoder of rows of one layout, with these labels."""
 
 
 class Task(Protocol):

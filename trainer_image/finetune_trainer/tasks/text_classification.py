@@ -1,6 +1,8 @@
-"""Text classification, one class a row. The base's score is that of a linear probe."""
+"""Text classification: one class a row, any number of labels, or a number to be estimated. The
+base's score is that of a linear probe."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
+from finetune_api.learning import LabelKind
 from finetune_api.progress import Stage
-from finetune_trainer.data.encode import TextEncoder
-from finetune_trainer.evaluate import baseline, classes, probe
-from finetune_trainer.evaluate.forward import Rows, forward, logits, mean_loss
+from finetune_trainer.data.encode import Encoder, TextEncoder
+from finetune_trainer.data.gather import Gathered
+from finetune_trainer.data.labelled_text import LabelledTextEncoder
+from finetune_trainer.evaluate import baseline, probe, targets
+from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.report import write_comparison
-from finetune_trainer.losses import classification_loss
 from finetune_trainer.model import checks
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
 from finetune_trainer.session import Session
@@ -26,20 +31,23 @@ LENGTH_CAP = 512
 class TextClassification:
     """Loads a classifier, fits the probe, trains, compares."""
 
-    loss = staticmethod(classification_loss)
-
     def __init__(self, session: Session, tokenizer: Any) -> None:
         job, places = session.job, session.places
         self.session = session
-        text = (places.prepared / "labels.json").read_text(encoding="utf-8")
-        self.labels: list[str] = json.loads(text)
+        names = places.prepared / "labels.json"
+        self.labels: list[str] = [targets.VALUE]
+        if names.exists():
+            self.labels = json.loads(names.read_text(encoding="utf-8"))
+        self.target = targets.of_prepared(places.prepared, len(self.labels))
+        collate = Collator(tokenizer.pad_token_id, self.target.collate)
+        self.parts = Rows.of_parts(places.prepared, collate)
         config = checks.read_config(places.model, job.spec.model.uri)
         dropout = job.spec.training.dropout
         configure(config, self.labels, dropout=dropout, pad=tokenizer.pad_token_id)
+        config.problem_type = self.target.problem_type
         self.loaded = load_classifier(
             places.model, config, seed=job.spec.training.seed, storage=session.storage
         )
-        self.parts = Rows.of_parts(places.prepared, Collator(tokenizer.pad_token_id))
 
     @staticmethod
     def check(config: Any, uri: str) -> None:
@@ -48,18 +56,30 @@ class TextClassification:
 
     @staticmethod
     def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
-        """Texts and their classes."""
-        return Encoding(LENGTH_CAP, lambda layout: TextEncoder(tokenizer))
+        """Texts and what they are."""
+
+        def encoder(rows: Gathered) -> Encoder:
+            if rows.kind is LabelKind.SINGLE:
+                return TextEncoder(tokenizer)
+            if rows.kind is LabelKind.NUMBER and job.spec.training.label_smoothing:
+                raise UserError(
+                    "training.labelSmoothing is for names of classes, and the labels are numbers",
+                    "remove it",
+                )
+            return LabelledTextEncoder(tokenizer, rows.labels)
+
+        return Encoding(LENGTH_CAP, encoder)
 
     @staticmethod
     def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:
         """The classifier without weights."""
-        return meta_classifier(configure(config, labels, dropout=None, pad=pad))
+        return meta_classifier(configure(config, labels or [targets.VALUE], dropout=None, pad=pad))
 
     def baseline(self) -> None:
         """The probe, copied into the head, and the base's predictions of the test rows."""
         kept = baseline.measured(
-            self.session, lambda: probe.measure(self.session, self.loaded, self.parts)
+            self.session,
+            lambda: probe.measure(self.session, self.loaded, self.parts, self.target.fitting),
         )
         self.base = kept["predicted"]
         probe.into_head(
@@ -73,30 +93,31 @@ class TextClassification:
         from finetune_trainer.train import FineTuneTrainer
 
         arguments = TrainingArguments(**options)
-        loss = partial(self.loss, smoothing=self.session.job.spec.training.label_smoothing)
+        loss = partial(self.target.loss, smoothing=self.session.job.spec.training.label_smoothing)
         return FineTuneTrainer(args=arguments, compute_loss_func=loss, **parts)
 
     def validate(self, model: Any) -> float:
-        """Mean cross-entropy of the validation rows."""
+        """Mean loss of the validation rows."""
         rows = self.parts["validation"]
-        return mean_loss(forward(model, rows, self.session, logits), rows.labels)
+        scores = torch.from_numpy(forward(model, rows, self.session, logits))
+        labels = self.target.collate(rows.dataset["labels"][:])
+        return float(self.target.loss({"logits": scores}, labels))
 
     def evaluate(self, model: Any) -> None:
-        """Accuracy and macro F1 against the probe's."""
+        """Accuracy and macro F1, F1 of labels, or R² and errors, against the probe's."""
         session, test = self.session, self.parts["test"]
         session.channel.stage(Stage.EVALUATE)
         scores = forward(model, test, session, logits, may_stop=True)
         if session.gang.is_main:
-            tuned = scores.argmax(axis=1)
-            result = classes.compare(
-                test.labels, self.base, tuned, seed=session.job.spec.training.seed
-            )
-            arrays = {"truth": test.labels, "base": self.base, "tuned": tuned}
+            fitting, seed = self.target.fitting, session.job.spec.training.seed
+            truth, tuned = fitting.truth(test), fitting.predict(scores)
+            result = self.target.compare(truth, self.base, tuned, seed=seed)
+            arrays = {"truth": truth, "base": self.base, "tuned": tuned}
             write_comparison(session, result)
             np.savez(session.places.report / "predictions.npz", tuned_logits=scores, **arrays)
 
     def describe(self, folder: Path) -> None:
-        """The class names."""
+        """The names of classes or labels."""
         text = json.dumps(self.labels, ensure_ascii=False)
         (folder / "labels.json").write_text(text, encoding="utf-8")
 
@@ -104,11 +125,11 @@ class TextClassification:
 class Collator:
     """Pads rows of token ids to the longest of the batch."""
 
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
+    def __init__(self, pad: int, labels: Callable[[Any], torch.Tensor] = torch.tensor) -> None:
+        self.pad, self.labels = pad, labels
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """``input_ids`` and ``attention_mask`` [rows, longest], ``labels`` [rows]."""
+        """``input_ids`` and ``attention_mask`` [rows, longest], ``labels`` [rows, …]."""
         longest = max(len(row["input_ids"]) for row in rows)
         ids = torch.full((len(rows), longest), self.pad, dtype=torch.int64)
         mask = torch.zeros((len(rows), longest), dtype=torch.int64)
@@ -116,5 +137,5 @@ class Collator:
             length = len(row["input_ids"])
             ids[number, :length] = torch.as_tensor(row["input_ids"])
             mask[number, :length] = 1
-        labels = torch.tensor([row["labels"] for row in rows])
+        labels = self.labels([row["labels"] for row in rows])
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}

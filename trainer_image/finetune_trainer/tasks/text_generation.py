@@ -46,7 +46,7 @@ class TextGeneration:
         mask, uri = job.spec.dataset.mask or Mask.COMPLETION, job.spec.model.uri
         return Encoding(
             LENGTH_CAP,
-            lambda layout: AnswerEncoder(layout, mask, tokenizer, uri),
+            lambda rows: AnswerEncoder(rows.layout, mask, tokenizer, uri),
         )  # fmt: skip
 
     @staticmethod

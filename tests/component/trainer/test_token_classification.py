@@ -1,0 +1,94 @@
+"""Token classification: equal curves, entities that are found where the base finds none, and the
+result as any program loads it."""
+
+import json
+
+import pytest
+
+LORA = {"lora": {"rank": 8}}
+FULL = {"full": {}}
+SHARED = [
+    (FULL, 2, 2, None), (FULL, 1, 2, 2), (FULL, 2, 4, 2), (FULL, 2, 1, 3), (LORA, 2, 2, 2),
+]  # fmt: skip
+LEARNT = {"maxSteps": 200, "learningRate": 5e-3, "globalBatchSize": 8}
+ROWS = 240
+LEAST = 0.9
+"""F1 of a model that has learnt the rule. Tags at random places cannot reach half of it."""
+
+
+@pytest.fixture(scope="module")
+def reference(tagging):
+    runs = {}
+
+    def of(method):
+        key = json.dumps(method)
+        if key not in runs:
+            runs[key] = tagging.run(method, ranks=1, micro=8)
+            assert runs[key].codes == [0], runs[key].output
+        return runs[key]
+
+    return of
+
+
+@pytest.mark.parametrize(("method", "ranks", "micro", "zero"), SHARED)
+def test_same_curves_however_a_batch_is_shared(tagging, reference, method, ranks, micro, zero):
+    run = tagging.run(method, ranks=ranks, micro=micro, zero=zero)
+    assert run.codes == [0] * ranks, run.output
+    for name in ("loss", "grad_norm"):
+        assert run.curve(name) == pytest.approx(reference(method).curve(name), rel=1e-5), name
+    evals = [
+        [event["values"]["eval_loss"] for event in each.events("metrics")
+         if "eval_loss" in event["values"]]
+        for each in (run, reference(method))
+    ]  # fmt: skip
+    assert evals[0]
+    assert evals[0] == pytest.approx(evals[1], rel=1e-5)
+    assert len(set(run.curve().values())) > 3
+
+
+def test_virtual_tokens_before_the_text_have_no_tags(tagging):
+    run = tagging.run({"promptTuning": {"tokens": 4}}, ranks=1, micro=8)
+    assert run.codes == [0], run.output
+    assert run.events("evaluation")
+
+
+def learn(tagging, cases, name, **rows):
+    path = tagging.folder / f"{name}.jsonl"
+    cases.write_tags(path, count=ROWS, **rows)
+    dataset = {"train": {"uri": f"file://{path}"}}
+    run = tagging.run(FULL, ranks=2, micro=4, training=LEARNT, dataset=dataset)
+    assert run.codes == [0, 0], run.output
+    (told,) = run.events("evaluation")
+    return run, {result["metric"]: result for result in told["results"]}
+
+
+@pytest.fixture(scope="module")
+def learnt(tagging, cases):
+    return learn(tagging, cases, "learnt")
+
+
+def test_the_tuned_model_finds_what_the_base_does_not(learnt):
+    run, results = learnt
+    assert set(results) == {"micro_f1", "macro_f1"}
+    for result in results.values():
+        assert float(result["tuned"]) >= LEAST, results
+        assert float(result["interval"].split(" to ")[0]) > 0.02
+    rows = (run.folders[0] / "output" / "report" / "tags.jsonl").read_text().splitlines()
+    assert len(rows) == results["micro_f1"]["rows"]
+
+
+def test_tags_at_random_places_are_not_learnt(tagging, cases):
+    _, results = learn(tagging, cases, "shuffled", shuffled=True)
+    assert float(results["micro_f1"]["tuned"]) < LEAST / 2
+
+
+def test_any_program_tags_as_the_report_says(tagging, reference, learnt, cases, forkserver):
+    for run, name in ((learnt[0], "model"), (reference(LORA), "adapter")):
+        output = run.folders[0] / "output"
+        arguments = {"base": str(tagging.model), "result": str(output / name),
+                     "prepared": str(run.folders[0] / "prepared")}  # fmt: skip
+        (loaded,) = tagging.server.call(cases.tag_with, [forkserver.Child({}, arguments)])
+        assert loaded.code == 0, loaded.output
+        rows = (output / "report" / "tags.jsonl").read_text().splitlines()
+        assert loaded.value == [json.loads(row)["tuned"] for row in rows]
+        assert len({tag for row in loaded.value for tag in row}) > 3
