@@ -38,6 +38,7 @@ class Overlength(StrEnum):
 
     TRUNCATE = "Truncate"
     DROP = "Drop"
+    SPLIT = "Split"
     FAIL = "Fail"
 
 
@@ -73,6 +74,10 @@ class Columns(Document):
     """Column with what the model is asked."""
     completion: Word = "completion"
     """Column with what it is to answer."""
+    chosen: Word = "chosen"
+    """Column with the better of two answers."""
+    rejected: Word = "rejected"
+    """Column with the worse of two answers."""
     messages: Word = "messages"
     """Column with a conversation: a list of `{role, content}`, roles `system`, `user`,
     `assistant`."""
@@ -105,8 +110,9 @@ class Dataset(Document):
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
-    (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`).
-    `Auto` goes by the task and the columns of the first row."""
+    (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
+    text (`Text`), or a prompt with a better and a worse answer (`Preference`). `Auto` goes by task,
+    objective and the columns of the first row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     labels: LabelKind = LabelKind.AUTO
@@ -116,13 +122,14 @@ class Dataset(Document):
     whole numbers are `Single`. Say `Number` for quantities that are whole or stand in a CSV
     file."""
     mask: Mask | None = None
-    """Which tokens are learnt, for TextGeneration: the last answer (`Completion`, the default),
+    """Which tokens are learnt, for objective SFT: the last answer (`Completion`, the default),
     every answer of a conversation (`Assistant`), or the whole row (`All`)."""
     max_length: Annotated[int, Field(ge=8, le=131072)] | None = None
     """Longest row in tokens; for Summarization and Translation the longest source, and the longest
     target. Default: covers 99 % of the rows, within the model's limit."""
-    overlength: Overlength = Overlength.TRUNCATE
+    overlength: Overlength | None = None
     """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
-    them out (counted), `Fail` ends prepare with the rows named."""
+    them out (counted), `Split` makes them several rows (objective Pretrain only), `Fail` ends
+    prepare with the rows named. Default: `Split` for Pretrain, else `Truncate`."""
 
     _rules = model_validator(mode="after")(rules.check("spec.dataset"))

@@ -1,10 +1,12 @@
 """Defaults that are resolved when the plan is made, and where each comes from."""
 
 from finetune_api.job import FineTuneJob, Storage
+from finetune_api.learning import Objective
 from finetune_api.method import Method
 
 EPOCHS = 3.0
 GLOBAL_BATCH = 32
+BETA = 0.1
 HELD_OUT_FRACTION = 0.05
 REGION = "us-east-1"
 CHECKPOINTS_PER_RUN = 10
@@ -23,9 +25,14 @@ LEARNING_RATES = {
 they are to be, the larger the step."""
 
 
-def learning_rate(method: Method) -> float:
-    """Peak learning rate of a method."""
-    return LEARNING_RATES[method.kind]
+DPO_SHARE = 0.05
+"""Of a method's rate: DPO only shifts what the base already knows, and a large step spoils it."""
+
+
+def learning_rate(method: Method, objective: Objective | None = None) -> float:
+    """Peak learning rate of a method for an objective."""
+    share = DPO_SHARE if objective is Objective.DPO else 1.0
+    return LEARNING_RATES[method.kind] * share
 
 
 def lora_alpha(rank: int) -> int:

@@ -200,8 +200,9 @@ class FineTuneJobSpec(Document):
     """What the model learns to do: name a text's class, find the names in a text,
     write an answer, summarise or translate a text."""
     objective: Objective | None = None
-    """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers. Other tasks
-    have none."""
+    """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers; `Pretrain`
+    goes on with pretraining on plain texts; `DPO` (arXiv:2305.18290) and `ORPO` (arXiv:2403.07691)
+    learn to prefer the better of two answers. Other tasks have none."""
     model: Model
     """The base model."""
     dataset: Dataset

@@ -17,6 +17,9 @@ class Objective(StrEnum):
     """What TextGeneration learns from."""
 
     SFT = "SFT"
+    PRETRAIN = "Pretrain"
+    DPO = "DPO"
+    ORPO = "ORPO"
 
 
 class Layout(StrEnum):
@@ -27,6 +30,8 @@ class Layout(StrEnum):
     PROMPT_COMPLETION = "PromptCompletion"
     MESSAGES = "Messages"
     SOURCE_TARGET = "SourceTarget"
+    TEXT = "Text"
+    PREFERENCE = "Preference"
     SPANS = "Spans"
     TOKEN_TAGS = "TokenTags"  # noqa: S105
 
@@ -46,6 +51,9 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Objective.SFT: (Layout.PROMPT_COMPLETION, Layout.MESSAGES),
     Task.SUMMARIZATION: (Layout.SOURCE_TARGET,),
     Task.TRANSLATION: (Layout.SOURCE_TARGET,),
+    Objective.PRETRAIN: (Layout.TEXT,),
+    Objective.DPO: (Layout.PREFERENCE,),
+    Objective.ORPO: (Layout.PREFERENCE,),
 }
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
@@ -56,9 +64,12 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Objective.SFT: ("exact_match", "json_valid"),
     Task.SUMMARIZATION: ("rougeL", "rouge1", "rouge2", "exact_match"),
     Task.TRANSLATION: ("bleu", "bleu_char", "chrf", "exact_match"),
+    Objective.PRETRAIN: ("perplexity", "loss"),
+    Objective.DPO: ("preference_accuracy", "reward_accuracy"),
+    Objective.ORPO: ("preference_accuracy",),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
-LOWER_IS_BETTER: frozenset[str] = frozenset({"mae"})
+LOWER_IS_BETTER: frozenset[str] = frozenset({"mae", "perplexity", "loss"})
 
 WRITING = (Task.TEXT_GENERATION, Task.SUMMARIZATION, Task.TRANSLATION)
 """Tasks whose output layer writes tokens and belongs to the base model."""

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from finetune_api.learning import LAYOUTS, METRICS, WRITING, LabelKind, Layout, Task, learnt
+from finetune_api.learning import (
+    LAYOUTS,
+    METRICS,
+    WRITING,
+    LabelKind,
+    Layout,
+    Objective,
+    Task,
+    learnt,
+)  # fmt: skip
 from finetune_api.patterns import LABEL_KEY, LABEL_KEY_MAX, NAME_MAX, NAME_PATTERN, cel_matches
 
 
@@ -104,6 +113,10 @@ def _of(table: dict[Any, tuple[Any, ...]]) -> str:
     return f"{literal}[self.task == 'TextGeneration' ? {objective} : self.task]"
 
 
+PREFERENCES = (Objective.DPO, Objective.ORPO)
+"""Objectives that weigh with ``training.beta``."""
+_SUPERVISED = "self.task == 'TextGeneration' && (!has(self.objective) || self.objective == 'SFT')"
+
 RULES: tuple[Rule, ...] = (
     Rule(
         scope="",
@@ -141,9 +154,28 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel="self.task == 'TextGeneration' || !has(self.dataset.mask)",
-        message="dataset.mask is for task TextGeneration only: remove it",
-        holds=lambda spec: spec.task == "TextGeneration" or spec.dataset.mask is None,
+        cel=f"({_SUPERVISED}) || !has(self.dataset.mask)",
+        message="dataset.mask is for objective SFT of TextGeneration only: remove it",
+        holds=lambda spec: (
+            learnt(spec.task, spec.objective) is Objective.SFT or spec.dataset.mask is None
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!has(self.dataset.overlength) || self.dataset.overlength != 'Split' || "
+        "(has(self.objective) && self.objective == 'Pretrain')",
+        message="dataset.overlength Split is for objective Pretrain only: an answer cannot be "
+        "learnt without its beginning",
+        holds=lambda spec: (
+            spec.dataset.overlength != "Split" or spec.objective is Objective.PRETRAIN
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!has(self.training.beta) || (has(self.objective) && "
+        f"self.objective in {[*map(str, PREFERENCES)]})",
+        message=f"training.beta is for objectives {' and '.join(PREFERENCES)} only: remove it",
+        holds=lambda spec: spec.training.beta is None or spec.objective in PREFERENCES,
     ),
     Rule(
         scope="spec",

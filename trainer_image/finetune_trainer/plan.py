@@ -59,9 +59,11 @@ def make_plan(
     train_rows: int,
     max_length: int,
     max_length_reason: str,
+    sequences: int = 1,
     pretend_gpus: bool = False,
 ) -> Plan:
-    """The plan of a run; UserError when the global batch does not divide by the ranks."""
+    """The plan of a run; UserError when the global batch does not divide by the ranks. A row is
+    ``sequences`` texts of ``max_length`` tokens."""
     spec, ranks = config.spec, config.world_size
     training = spec.training
     reasons = [f"maxLength {max_length}: {max_length_reason}"[:200]]
@@ -77,7 +79,7 @@ def make_plan(
 
     def need(stage: int | None, rows: int) -> int:
         return rank_bytes(
-            config, shape, stage, rows=rows, length=max_length,
+            config, shape, stage, rows=rows * sequences, length=max_length,
             compute_bytes=2 if half else FLOAT32, checkpointing=checkpointing,
         )  # fmt: skip
 
@@ -95,7 +97,7 @@ def make_plan(
         reasons.append(f"a checkpoint every {every} steps: {defaults.CHECKPOINTS_PER_RUN} a run")
     rate = training.learning_rate
     if rate is None:
-        rate = defaults.learning_rate(spec.method)
+        rate = defaults.learning_rate(spec.method, spec.objective)
         reasons.append(f"learning rate {rate:g}: the default of the method")
     return Plan(
         ranks=ranks,

@@ -251,7 +251,8 @@ def _result(
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(
         job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],
-        max_length_reason=report["maxLength"]["reason"], pretend_gpus=pretend_gpus,
+        max_length_reason=report["maxLength"]["reason"], sequences=report["sequences"],
+        pretend_gpus=pretend_gpus,
     )  # fmt: skip
     needs = make_needs(
         job, plan, shape, model_bytes=model.bytes, data_bytes=8 * summary.tokens + 2**20

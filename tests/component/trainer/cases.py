@@ -109,6 +109,35 @@ def make_rewriter(folder: str, seed: int = 0, hidden: int = 48) -> None:
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
 
+def write_texts(path: Path, count: int = 80, seed: int = 1, shuffled: bool = False) -> None:
+    """Texts in which each word decides the next one; ``shuffled`` ones have the same words."""
+    rng = random.Random(seed)
+    with path.open("w") as file:
+        for number in range(count):
+            start, length = rng.randrange(len(WORDS)), rng.randint(4, 40)
+            words = [WORDS[(start + 5 * step) % len(WORDS)] for step in range(length)]
+            if shuffled:
+                rng.shuffle(words)
+            file.write(json.dumps({"text": f"{' '.join(words)} n{number}"}) + "\n")
+
+
+def write_preferences(path: Path, count: int = 160, seed: int = 1, shuffled: bool = False) -> None:
+    """Prompts of a few words; the better answer is one of six words in capitals, the worse one of
+    six others; their lengths tell nothing. ``shuffled``: which is better was drawn."""
+    rng = random.Random(seed)
+    with path.open("w") as file:
+        for number in range(count):
+            capitals = list(CAPITALS.values())
+            better, worse = rng.choice(capitals[:6]), rng.choice(capitals[6:])
+            words = rng.choices(WORDS, k=rng.randint(2, 10))
+            tails = rng.choices(["", " tree", " tree rock"], k=2)
+            answers = [f" {better}{tails[0]}", f" {worse}{tails[1]}"]
+            if shuffled:
+                rng.shuffle(answers)
+            row = {"prompt": f"{' '.join(words)} n{number} =", "chosen": answers[0]}
+            file.write(json.dumps({**row, "rejected": answers[1]}) + "\n")
+
+
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + ' </s> ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}"
@@ -450,6 +479,52 @@ def load_full(model: str, prepared: str) -> list[list[float]]:
     rows = datasets.load_from_disk(f"{prepared}/test")
     with torch.no_grad():
         return [loaded(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]
+
+
+def plain_losses(base: str, prepared: str, adapter: str | None = None) -> list[float]:
+    """Plain transformers and PEFT, nothing of ours: the loss of each test row's learnt tokens."""
+    import datasets
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model = (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
+    losses = []
+    with torch.no_grad():
+        for row in datasets.load_from_disk(f"{prepared}/test"):
+            ids, labels = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]])
+            scores = model(ids).logits[0, :-1]
+            losses.append(
+                float(torch.nn.functional.cross_entropy(scores, labels[0, 1:], reduction="sum"))
+            )
+    return losses
+
+
+def plain_likelihoods(
+    base: str, prepared: str, part: str, adapter: str | None = None
+) -> list[list[float]]:
+    """Plain transformers and PEFT, nothing of ours: log-likelihood of each row's chosen and
+    rejected answer, and their numbers of tokens."""
+    import datasets
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model = (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
+
+    def of(ids: list[int], prompt: int) -> float:
+        scores = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+        each = scores.gather(1, torch.tensor(ids[1:])[:, None])
+        return float(each[prompt - 1 :].sum())
+
+    with torch.no_grad():
+        return [
+            [of(ids, row["prompt_length"]) for ids in (row["input_ids"], row["rejected_ids"])]
+            + [len(row[name]) - row["prompt_length"] for name in ("input_ids", "rejected_ids")]
+            for row in datasets.load_from_disk(f"{prepared}/{part}")
+        ]
 
 
 def probe_against_head() -> dict[str, Any]:

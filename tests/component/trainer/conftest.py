@@ -229,9 +229,9 @@ def bench(bench_of: Any) -> Bench:
 def writing_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes benches of a tiny causal language model and prompts with completions."""
 
-    def make(**shape: int) -> Bench:
+    def make(write: Any = cases.write_pairs, **shape: int) -> Bench:
         bench = Bench(server, tmp_path_factory.mktemp("writing"), task="TextGeneration")
-        cases.write_pairs(bench.rows)
+        write(bench.rows)
         child = forkserver.Child({}, {"folder": str(bench.model), **shape})
         (made,) = server.call(cases.make_language_model, [child])
         assert made.code == 0, made.output

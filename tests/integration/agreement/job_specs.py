@@ -264,9 +264,15 @@ def _fit_the_task(spec: Any) -> None:
         method.update({"full": {}} if method.pop("headOnly", None) is not None else {})
     if not generates:
         spec.pop("objective", None)
-        spec["dataset"].pop("mask", None)
         spec["model"].pop("chatTemplate", None)
-    known = LAYOUTS[spec.get("objective", "SFT") if generates else spec["task"]]
+    learns = spec.get("objective", "SFT") if generates else spec["task"]
+    if learns != "SFT":
+        spec["dataset"].pop("mask", None)
+    if learns not in rules.PREFERENCES:
+        spec.get("training", {}).pop("beta", None)
+    if learns != "Pretrain" and spec["dataset"].get("overlength") == "Split":
+        spec["dataset"].pop("overlength")
+    known = LAYOUTS[learns]
     if spec["dataset"].get("layout") not in known:
         spec["dataset"].pop("layout", None)
 

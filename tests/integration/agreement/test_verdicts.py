@@ -125,7 +125,9 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "dataset.labels is for task": changed(
         ("task", "TextGeneration"), ("dataset.labels", "Multi")
     ),
-    "dataset.mask is for task": changed(("dataset.mask", "All")),
+    "dataset.mask is for objective": changed(("dataset.mask", "All")),
+    "training.beta is for objectives": changed(("training.beta", 0.5)),
+    "dataset.overlength Split is": changed(("dataset.overlength", "Split")),
     "model.chatTemplate is for task": changed(("model.chatTemplate", "{{ messages }}")),
     "dataset.layout does not fit": changed(("dataset.layout", "Messages")),
     "nodeSelector must hold names of labels": changed(("scheduling.nodeSelector", {"a b": "c"})),

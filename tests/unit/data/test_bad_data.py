@@ -100,6 +100,40 @@ JSONL = {
     "neither": (b"hello\nworld\n", ["holds", "JSONL"]),
 }  # fmt: skip
 
+TEXT = {
+    "missing column": (
+        lines({"body": "x"}), ["field 'text' is missing", "dataset.columns.text: body"],
+    ),
+    "empty text and a number": (
+        lines({"text": "good"}, {"text": " "}, {"text": 5}),
+        ["2 problems", "rows.jsonl:2: field 'text' is empty", "rows.jsonl:3 (5)", "must be text"],
+    ),
+}  # fmt: skip
+
+PAIR = {"prompt": "which?", "chosen": "this", "rejected": "that"}
+PREFERENCES = {
+    "missing column": (
+        lines({"question": "which?", "winner": "this", "rejected": "that"}),
+        ["field 'prompt' is missing", "dataset.columns.prompt: question",
+         "field 'chosen' is missing", "dataset.columns.chosen: winner"],
+    ),
+    "column missing in one row": (
+        lines(PAIR, {"prompt": "which?", "chosen": "this"}),
+        ["rows.jsonl:2", "field 'rejected' is missing"],
+    ),
+    "empty and wrong answers": (
+        lines(PAIR, PAIR | {"chosen": ""}, PAIR | {"rejected": None}, PAIR | {"prompt": ["x"]}),
+        ["3 problems", "rows.jsonl:2: field 'chosen' is empty",
+         "rows.jsonl:3 (null): field 'rejected' must be text",
+         "rows.jsonl:4 (['x']): field 'prompt' must be text"],
+    ),
+    "no preference": (
+        lines(PAIR, PAIR | {"rejected": "this"}),
+        ["rows.jsonl:2 ('this'): field 'rejected' is the same as 'chosen'",
+         "remove rows without a preference"],
+    ),
+}  # fmt: skip
+
 CSV = {
     "ragged": (
         b"text,label\nx,a\ny\nz,b,c\n", ["rows.csv:3 (1 cells, header has 2)", "rows.csv:4"],
@@ -125,6 +159,26 @@ def test_jsonl_is_refused(tmp_path, name):
         return
     with pytest.raises(DataError) as caught:
         gather(tmp_path, content)
+    sentence = caught.value.failure().sentence()
+    for part in expected:
+        assert part in sentence, sentence
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_plain_texts_are_refused(tmp_path, name):
+    content, expected = TEXT[name]
+    with pytest.raises(DataError) as caught:
+        gather(tmp_path, content, layouts=(Layout.TEXT,))
+    sentence = caught.value.failure().sentence()
+    for part in expected:
+        assert part in sentence, sentence
+
+
+@pytest.mark.parametrize("name", PREFERENCES)
+def test_preferences_are_refused(tmp_path, name):
+    content, expected = PREFERENCES[name]
+    with pytest.raises(DataError) as caught:
+        gather(tmp_path, content, layouts=(Layout.PREFERENCE,))
     sentence = caught.value.failure().sentence()
     for part in expected:
         assert part in sentence, sentence

@@ -231,3 +231,21 @@ def test_an_optimizer_that_needs_whole_weights_runs_with_ddp():
     made = plan(job(2, training={"optimizer": "Adafactor"}))
     assert made.strategy == "DDP"
     assert "strategy DDP: Adafactor needs whole weights" in made.reasons
+
+
+def test_dpo_moves_in_small_steps_unless_told():
+    assert plan(job(task="TextGeneration", objective="DPO")).learning_rate == pytest.approx(1e-5)
+    assert plan(job(task="TextGeneration", objective="ORPO")).learning_rate == 2e-4
+    asked = job(task="TextGeneration", objective="DPO", training={"learningRate": 1e-3})
+    assert plan(asked).learning_rate == 1e-3
+
+
+def test_a_row_of_two_texts_takes_the_memory_of_two():
+    made = job(training={"perDeviceBatchSize": 4})
+    twice = job(training={"perDeviceBatchSize": 8})
+    assert plan(made, LARGE, sequences=2, max_length=2048).memory_bytes == (
+        plan(twice, LARGE, max_length=2048).memory_bytes
+    )
+    assert plan(made, LARGE, max_length=2048).memory_bytes < (
+        plan(twice, LARGE, max_length=2048).memory_bytes
+    )

@@ -47,7 +47,7 @@ class AnswerEncoder:
         rows = self._messages(documents) if self.layout is Layout.MESSAGES else (
             self._completions(documents)
         )  # fmt: skip
-        return _batch(rows)
+        return batch_of(rows)
 
     def cut(
         self, batch: pa.RecordBatch, over: NDArray[np.int64], contents: pa.Array, max_length: int
@@ -58,7 +58,7 @@ class AnswerEncoder:
         for row in over.tolist():
             ids, labels, prompt = rows[row]
             rows[row] = (ids[:max_length], labels[:max_length], prompt)
-        return _batch(rows)
+        return batch_of(rows)
 
     def notes(self) -> list[str]:
         """How often prompt and completion could not be tokenised as one text."""
@@ -168,7 +168,8 @@ def _without_end(ids: list[int], eos: int) -> list[int]:
     return ids[:-1] if ids and ids[-1] == eos else ids
 
 
-def _batch(rows: list[Encoded]) -> pa.RecordBatch:
+def batch_of(rows: list[Encoded]) -> pa.RecordBatch:
+    """Rows as columns."""
     columns = [
         pa.array([row[number] for row in rows], field.type) for number, field in enumerate(SCHEMA)
     ]

@@ -30,6 +30,7 @@ from finetune_trainer.data.max_length import (
     refuse_length,
     refuse_overlength,
 )
+from finetune_trainer.data.pieces import pieces, split
 from finetune_trainer.data.rows import DROPPED, Rows
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.tasks.task import Encoding
@@ -84,24 +85,33 @@ def build(
     chosen = choose_max_length(
         extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
     )
-    over = refuse_overlength(extents.length, chosen.tokens, dataset.overlength) & kept
-    if dataset.overlength is Overlength.DROP:
+    policy = dataset.overlength or encoding.overlength
+    over = refuse_overlength(extents.length, chosen.tokens, policy) & kept
+    made = np.ones(len(parts), np.int64)
+    if policy is Overlength.SPLIT:
+        made = pieces(extents.length, chosen.tokens)
+        gathered.notes.append(f"{int(over.sum())} long texts make {int(made[over].sum())} rows")
+    elif policy is Overlength.DROP:
         parts[over] = DROPPED
         dropped["overlength"] = int(over.sum())
     else:
         unanswered = over & _has_no_answer_left(extents, parts, chosen.tokens)
         parts[unanswered] = DROPPED
         dropped["noAnswerLeft"] = int(unanswered.sum())
-    truncated = int((over & (parts != DROPPED)).sum())
+    whole = policy is Overlength.SPLIT
+    truncated = 0 if whole else int((over & (parts != DROPPED)).sum())
     say(f"tokenised; maxLength {chosen.tokens}: {chosen.reason}")
-    sizes = [int((parts == part).sum()) for part in range(len(PART_NAMES))]
+    sizes = [int(made[parts == part].sum()) for part in range(len(PART_NAMES))]
     for part, size in enumerate(sizes):
         require_rows(size, PART_NAMES[part])
-    learnt = _write(gathered, parts, extents.length, chosen.tokens, encoder, tokens, out)
+    learnt = _write(
+        gathered, parts, extents.length, chosen.tokens, encoder, tokens, out,
+        splits=whole,
+    )  # fmt: skip
     if gathered.labels:
         text = json.dumps(gathered.labels, ensure_ascii=False)
         (out / "labels.json").write_text(text, encoding="utf-8")
-    final = np.minimum(extents.length, chosen.tokens)[parts == TRAIN]
+    final = (extents.length if whole else np.minimum(extents.length, chosen.tokens))[parts == TRAIN]
     summary = DataSummary(
         rows=gathered.rows,
         train_rows=sizes[TRAIN],
@@ -119,20 +129,20 @@ def build(
     if gathered.layout is not Layout.SOURCE_TARGET:  # Its sources are not learnt, as it should be.
         _require_learning(summary)
     gathered.notes.extend(encoder.notes())
-    report = _report(gathered, parts, summary, chosen, seed)
+    report = _report(gathered, parts, summary, chosen, seed) | {"sequences": encoding.sequences}
     return Built(summary, gathered.labels, chosen, report)
 
 
 def _extents(batches: Any) -> Extents:
-    lengths, learnt, answers = [], [], []
+    longest, learnt, answers = [], [], []
     for batch in batches:
         length = lengths_of(batch)
         has_answers = "prompt_length" in batch.schema.names
         zero = np.zeros(len(length), np.int32)
-        lengths.append(length)
+        longest.append(length)
         learnt.append(first_learnt(batch.column("labels")) if has_answers else zero)
         answers.append(batch.column("prompt_length").to_numpy() if has_answers else zero)
-    return Extents(*(np.concatenate(each).astype(np.int32) for each in (lengths, learnt, answers)))
+    return Extents(*(np.concatenate(each).astype(np.int32) for each in (longest, learnt, answers)))
 
 
 def _has_no_answer_left(
@@ -156,14 +166,16 @@ def _require_learning(summary: DataSummary) -> None:
 def _write(
     gathered: Gathered,
     parts: NDArray[np.int8],
-    lengths: NDArray[np.int32],
+    extent: NDArray[np.int32],
     max_length: int,
     encoder: Encoder,
     tokens: Path,
     out: Path,
+    *,
+    splits: bool,
 ) -> int | None:
-    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut. Returns the
-    number of training tokens that are learnt; None where whole rows have labels instead."""
+    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut, or split. Returns
+    the number of training tokens that are learnt; None where whole rows have labels instead."""
     schema = encoder.schema
     is_classed = "labels" not in schema.names
     learns_tokens = not is_classed and schema.field("labels").type == pa.list_(pa.int32())
@@ -182,15 +194,19 @@ def _write(
             batch = tokens_file.get_batch(number)
             here = slice(start, start + batch.num_rows)
             start += batch.num_rows
-            over = np.flatnonzero((lengths[here] > max_length) & (parts[here] != DROPPED))
-            if len(over):
+            part_of = parts[here]
+            over = np.flatnonzero((extent[here] > max_length) & (part_of != DROPPED))
+            if len(over) and splits:
+                batch, origins = split(batch, max_length)
+                part_of = part_of[origins]
+            elif len(over):
                 contents = texts_file.get_batch(number).column(0)
                 batch = encoder.cut(batch, over, contents, max_length)
             if is_classed:
                 labels = pa.array(gathered.label_ids[here].astype(np.int64))
                 batch = pa.record_batch([*batch.columns, labels], schema=schema)
             for part, writer in enumerate(writers):
-                rows = batch.filter(pa.array(parts[here] == part))
+                rows = batch.filter(pa.array(part_of == part))
                 if rows.num_rows:
                     writer.write_batch(rows)
                 if part == TRAIN and learns_tokens:

@@ -44,6 +44,8 @@ COMMON = {
         "target_text",
         "tgt",
     ),
+    "chosen": ("chosen", "preferred", "accepted", "winner", "better"),
+    "rejected": ("rejected", "dispreferred", "loser", "worse"),
     "messages": ("messages", "conversation", "conversations", "chat", "dialog"),
     "spans": ("spans", "entities", "annotations", "label", "labels", "ents"),
     "tokens": ("tokens", "words"),
@@ -146,6 +148,47 @@ class SourceTarget:
         return Row(json.dumps([source, target], ensure_ascii=False), source, target)
 
 
+class Preference:
+    """What is asked, a better and a worse answer."""
+
+    roles = ("prompt", "chosen", "rejected")
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """Prompt, chosen and rejected answer, as a JSON list."""
+        columns = [getattr(self.columns, role) for role in self.roles]
+        texts = [sound_text(record[column], column, tell) for column in columns]
+        prompt, chosen, rejected = texts
+        if prompt is None or chosen is None or rejected is None:
+            return None
+        if chosen == rejected:
+            tell(
+                rule=f"is the same as {self.columns.chosen!r}", field=self.columns.rejected,
+                value=shown(rejected), fix="remove rows without a preference",
+            )  # fmt: skip
+            return None
+        content, answer = (json.dumps(t, ensure_ascii=False) for t in (texts, texts[1:]))
+        return Row(content, prompt, answer)
+
+
+class Text:
+    """A text to be learnt as a whole."""
+
+    roles = ("text",)
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """The text."""
+        text = sound_text(record[self.columns.text], self.columns.text, tell)
+        return Row(text, text, "") if text is not None else None
+
+
 class Messages:
     """A conversation that ends with an answer."""
 
@@ -209,6 +252,8 @@ LAYOUTS: dict[Layout, type[Any]] = {
     Layout.SOURCE_TARGET: SourceTarget,
     Layout.SPANS: Spans,
     Layout.TOKEN_TAGS: TokenTags,
+    Layout.PREFERENCE: Preference,
+    Layout.TEXT: Text,
 }
 
 

@@ -16,6 +16,8 @@ from finetune_trainer.evaluate.turns import turns
 from finetune_trainer.session import Session
 
 Batch = dict[str, torch.Tensor]
+REFERENCE = "reference"
+"""What the base makes of a row, beside the row: for losses, not for models."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _merge(
 
 def without_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What a model is given when nothing is learnt."""
-    return {name: value for name, value in batch.items() if name != "labels"}
+    return {name: value for name, value in batch.items() if name not in ("labels", REFERENCE)}
 
 
 def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,38 +1,61 @@
-"""Supervised fine-tuning with TRL: cross-entropy of the answers' tokens.
+"""Supervised fine-tuning: the model learns to answer as the rows do."""
 
-TRL's language-model head computes it in chunks, so the scores of all tokens are never held at
-once; its sum is divided by the learnt tokens of the whole optimizer step.
-"""
-
+from pathlib import Path
 from typing import Any
 
-import torch
-from trl import SFTConfig, SFTTrainer
+from finetune_api.dataset import Mask
+from finetune_api.jobconfig import JobConfig
+from finetune_api.progress import Stage
+from finetune_trainer.data.answers import AnswerEncoder
+from finetune_trainer.evaluate import answers
+from finetune_trainer.evaluate.forward import Rows
+from finetune_trainer.evaluate.generate import Writer
+from finetune_trainer.evaluate.report import write_answers
+from finetune_trainer.model.load import Loaded
+from finetune_trainer.objectives.cross_entropy import collator, cross_entropy_trainer, mean_loss
+from finetune_trainer.session import Session
+from finetune_trainer.tasks.task import Encoding
 
-from finetune_trainer.train import FineTuneTrainer
-
-
-class SupervisedTrainer(FineTuneTrainer, SFTTrainer):
-    """SFTTrainer on encoded rows. It writes no model card: the report says more."""
-
-    def create_model_card(self, *args: Any, **options: Any) -> None:
-        """Nothing."""
-
-
-def supervised_trainer(options: dict[str, Any], **parts: Any) -> SupervisedTrainer:
-    """The trainer. ``options`` are TrainingArguments by name."""
-    arguments = SFTConfig(
-        **options, max_length=None, packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-    )  # fmt: skip
-    return SupervisedTrainer(args=arguments, **parts)
+LENGTH_CAP = 2048
 
 
-def loss_and_tokens(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Of each row: the summed loss of its learnt tokens, and their number [rows, 2].
+class Supervised:
+    """Has the model answer, trains, has it answer again."""
 
-    ``model`` is one that ``supervised_trainer`` has been given.
-    """
-    outputs = model(**batch, use_cache=False, fused_lm_head=True)
-    learnt = outputs.label_mask.sum(dim=1).float()
-    return torch.stack([-outputs.log_probs.float().sum(dim=1), learnt], dim=1)
+    def __init__(self, session: Session, tokenizer: Any, loaded: Loaded) -> None:
+        self.session, self.tokenizer, self.loaded = session, tokenizer, loaded
+        self.parts = Rows.of_parts(session.places.prepared, collator(tokenizer.pad_token_id))
+        self.writer = Writer(session, tokenizer, self.parts["test"])
+
+    @staticmethod
+    def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
+        """Prompts with their completions, or conversations."""
+        mask, uri = job.spec.dataset.mask or Mask.COMPLETION, job.spec.model.uri
+        return Encoding(LENGTH_CAP, lambda rows: AnswerEncoder(rows.layout, mask, tokenizer, uri))
+
+    def baseline(self) -> None:
+        """What the base answers to the test rows' prompts."""
+        self.base = self.writer.of_base(self.loaded.model)
+
+    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
+        """TRL's SFTTrainer with our core."""
+        return cross_entropy_trainer(options, processing_class=self.tokenizer, **parts)
+
+    def validate(self, model: Any) -> float:
+        """Mean loss of the validation rows' learnt tokens."""
+        return mean_loss(model, self.parts["validation"], self.session)
+
+    def evaluate(self, model: Any) -> None:
+        """Exact match, and for JSON its validity, against the base's answers."""
+        session = self.session
+        session.channel.stage(Stage.EVALUATE)
+        tuned = self.writer.answers(model)
+        if session.gang.is_main:
+            rows = self.writer.references()
+            seed = session.job.spec.training.seed
+            result = answers.compare([row.answer for row in rows], self.base, tuned, seed=seed)
+            write_answers(session, result, rows, self.base, tuned)
+
+    def describe(self, folder: Path) -> None:
+        """How answers end, so that any program that loads the model stops where it should."""
+        self.writer.generation_config().save_pretrained(folder)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from finetune_api.dataset import Overlength
 from finetune_api.jobconfig import JobConfig
 from finetune_trainer.data.encode import Encoder
 from finetune_trainer.data.gather import Gathered
@@ -27,6 +28,10 @@ class Encoding:
     """Largest maxLength that is taken when the job gives none."""
     encoder: Callable[[Gathered], Encoder]
     """Makes the encoder of rows of one layout, with these labels."""
+    overlength: Overlength = Overlength.TRUNCATE
+    """What happens to long rows when the job does not say."""
+    sequences: int = 1
+    """Texts of maxLength that a row makes the model read at once."""
 
 
 class Task(Protocol):
