@@ -378,6 +378,40 @@ def load_adapter(
         return [model(torch.tensor([row["input_ids"]])).logits[0].tolist() for row in rows]
 
 
+def settings_for(targets: list[list[int]], own: dict[str, Any]) -> dict[str, Any]:
+    """How a model with these settings of its own is told to write such targets."""
+    from types import SimpleNamespace
+
+    from transformers import GenerationConfig
+
+    from finetune_trainer.evaluate.rewrite import Rewriter
+
+    writer = Rewriter.__new__(Rewriter)
+    writer.tokenizer = SimpleNamespace(
+        eos_token_id=1, pad_token_id=0, all_special_ids=[0, 1, 8, 9]
+    )  # fmt: skip
+    writer.endings, writer.new_tokens = targets, 20
+    writer._of_model = GenerationConfig(**own)
+    found: dict[str, Any] = writer.generation_config().to_dict()
+    return found
+
+
+def refusal_of_model(kind: str, saved_as: str | None) -> str:
+    """The sentence that refuses a model for summaries and translations; empty when it is taken."""
+    from transformers import AutoConfig
+
+    from finetune_api.errors import UserError
+    from finetune_trainer.model.checks import check_sequence_to_sequence
+
+    config = AutoConfig.for_model(kind)
+    config.architectures = [saved_as] if saved_as else None
+    try:
+        check_sequence_to_sequence(config, "s3://m/")
+    except UserError as error:
+        return error.failure().sentence()
+    return ""
+
+
 def rewrite_plainly(base: str, result: str, prepared: str) -> list[str]:
     """Plain transformers and PEFT, nothing of ours: texts of a model or an adapter, one by one."""
     import datasets

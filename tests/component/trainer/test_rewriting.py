@@ -1,26 +1,36 @@
 """How an encoder-decoder model is told to write, and which models are taken."""
 
-from types import SimpleNamespace
+from types import SimpleNamespace as Settings
+from typing import Any
 
 import pytest
-from transformers import AutoConfig, GenerationConfig
-
-from finetune_api.errors import UserError
-from finetune_trainer.evaluate.rewrite import Rewriter
-from finetune_trainer.model.checks import check_sequence_to_sequence
 
 END, LANGUAGE, OTHER = 1, 8, 9
-TOKENIZER = SimpleNamespace(eos_token_id=END, pad_token_id=0, all_special_ids=[0, END, 8, 9])
 
 
-def settings(targets, **own):
-    writer = Rewriter.__new__(Rewriter)
-    writer.tokenizer, writer.endings, writer.new_tokens = TOKENIZER, targets, 20
-    writer._of_model = GenerationConfig(**own)
-    return writer.generation_config()
+@pytest.fixture(scope="module")
+def settings(server, cases, forkserver):
+    def of(targets: list[list[int]], **own: Any) -> Settings:
+        arguments = {"targets": targets, "own": own}
+        (outcome,) = server.call(cases.settings_for, [forkserver.Child({}, arguments)])
+        assert outcome.code == 0, outcome.output
+        return Settings(**outcome.value)
+
+    return of
 
 
-def test_a_models_own_way_of_writing_is_kept_but_not_its_lengths():
+@pytest.fixture(scope="module")
+def refusal(server, cases, forkserver):
+    def of(kind: str, saved_as: str | None) -> str:
+        arguments = {"kind": kind, "saved_as": saved_as}
+        (outcome,) = server.call(cases.refusal_of_model, [forkserver.Child({}, arguments)])
+        assert outcome.code == 0, outcome.output
+        return outcome.value
+
+    return of
+
+
+def test_a_models_own_way_of_writing_is_kept_but_not_its_lengths(settings):
     found = settings([[5, END]], num_beams=4, length_penalty=2.0, min_length=56, max_length=142,
                      do_sample=True, bad_words_ids=[[7]], decoder_start_token_id=2)  # fmt: skip
     assert (found.num_beams, found.length_penalty, found.bad_words_ids) == (4, 2.0, [[7]])
@@ -29,13 +39,13 @@ def test_a_models_own_way_of_writing_is_kept_but_not_its_lengths():
     assert found.forced_bos_token_id is None
 
 
-def test_the_language_that_all_targets_begin_with_is_begun_with():
+def test_the_language_that_all_targets_begin_with_is_begun_with(settings):
     assert settings([[LANGUAGE, 5, END], [LANGUAGE, 6, END]]).forced_bos_token_id == LANGUAGE
     assert settings([[LANGUAGE, 5, END], [OTHER, 6, END]]).forced_bos_token_id is None
     assert settings([[5, END], [5, 6, END]]).forced_bos_token_id is None
 
 
-def test_a_language_after_the_end_is_where_the_decoder_begins():
+def test_a_language_after_the_end_is_where_the_decoder_begins(settings):
     found = settings([[5, END, LANGUAGE], [6, 7, END, LANGUAGE]], decoder_start_token_id=2)
     assert found.decoder_start_token_id == LANGUAGE
     mixed = settings([[5, END, LANGUAGE], [6, END, OTHER]], decoder_start_token_id=2)
@@ -47,10 +57,8 @@ def test_a_language_after_the_end_is_where_the_decoder_begins():
     [("t5", "T5ForConditionalGeneration"), ("bart", "BartModel"), ("marian", "MarianMTModel"),
      ("m2m_100", None), ("mt5", "MT5ForConditionalGeneration")],
 )  # fmt: skip
-def test_encoders_with_decoders_are_taken(kind, saved_as):
-    config = AutoConfig.for_model(kind)
-    config.architectures = [saved_as] if saved_as else None
-    check_sequence_to_sequence(config, "s3://m/")
+def test_encoders_with_decoders_are_taken(refusal, kind, saved_as):
+    assert refusal(kind, saved_as) == ""
 
 
 @pytest.mark.parametrize(
@@ -60,11 +68,7 @@ def test_encoders_with_decoders_are_taken(kind, saved_as):
      ("bart", "BartForSequenceClassification", "was saved as BartForSequenceClassification"),
      ("qwen2_audio", None, "has type 'qwen2_audio'")],
 )  # fmt: skip
-def test_other_models_are_refused(kind, saved_as, told):
-    config = AutoConfig.for_model(kind)
-    config.architectures = [saved_as] if saved_as else None
-    with pytest.raises(UserError) as caught:
-        check_sequence_to_sequence(config, "s3://m/")
-    sentence = caught.value.failure().sentence()
+def test_other_models_are_refused(refusal, kind, saved_as, told):
+    sentence = refusal(kind, saved_as)
     assert f"model.uri s3://m/ {told}, which does not turn one text into another" in sentence
     assert "for a causal language model choose task TextGeneration" in sentence
