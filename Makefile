@@ -40,6 +40,9 @@ test: build helm ## All tests: unit, component, integration, e2e (about 25 min o
 unit: install ## Unit tests only (under a minute)
 	@$(BIN)/python -m pytest tests/unit
 
+matrix: build ## Every method on every task and layout, beyond what `make test` deals out (about 5 min)
+	@$(BIN)/python -m pytest -m matrix
+
 bench: build ## Measure what docs/benchmarks.md records (about 10 min)
 	@$(BIN)/python -m pytest -m bench -s tests/bench
 
@@ -75,4 +78,4 @@ clean: ## Stop the local cluster; remove virtual environment, caches and built b
 	@test ! -x $(BIN)/python || $(CLUSTER) down
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help install build helm chart demo test bench unit images verify lint generate up down lock clean
+.PHONY: help install build helm chart demo test matrix bench unit images verify lint generate up down lock clean

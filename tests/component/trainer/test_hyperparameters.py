@@ -111,12 +111,15 @@ def test_noise_on_embeddings_is_for_training_alone(bench):
     assert first[0] == pytest.approx(first[1], rel=0.05)
 
 
-@pytest.mark.parametrize(("method", "zero"), [(FULL, None), (LORA, 2), (LORA, 3)], ids=str)
-def test_checkpointing_changes_nothing_but_memory(bench, writing, method, zero):
-    for one in (bench, writing):
-        runs = [
-            one.run(method, ranks=2, micro=4, zero=zero, plan={"gradient_checkpointing": on})
-            for on in (False, True)
-        ]
-        assert runs[1].codes == [0, 0], runs[1].output
-        assert runs[1].curve() == pytest.approx(runs[0].curve(), rel=1e-6)
+@pytest.mark.parametrize(
+    ("task", "method", "zero"),
+    [("bench", FULL, None), ("bench", LORA, 2), ("writing", LORA, 3)], ids=str,
+)  # fmt: skip
+def test_checkpointing_changes_nothing_but_memory(request, task, method, zero):
+    bench = request.getfixturevalue(task)
+    runs = [
+        bench.run(method, ranks=2, micro=4, zero=zero, plan={"gradient_checkpointing": on})
+        for on in (False, True)
+    ]
+    assert runs[1].codes == [0, 0], runs[1].output
+    assert runs[1].curve() == pytest.approx(runs[0].curve(), rel=1e-6)

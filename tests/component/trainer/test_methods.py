@@ -33,15 +33,17 @@ ROUNDING = {"Int8": 0.1}
 
 
 def cells():
-    """Each method on each task; the layouts are dealt out in turn."""
-    names = list(METHODS)
-    for offset, bench in enumerate(("classifying", "writing")):
-        for number, name in enumerate(names):
-            possible = [one for one in LAYOUTS if one[2] != 3 or name not in UNSPLIT]
-            if (bench, name) != ("writing", "headOnly"):
-                yield pytest.param(
-                    bench, name, possible[(number + offset) % len(possible)], id=f"{bench}-{name}"
-                )
+    """Each method on each task and layout. In the usual run each method has one task and layout,
+    dealt out in turn; the rest is the matrix."""
+    for number, name in enumerate(METHODS):
+        possible = [one for one in LAYOUTS if one[2] != 3 or name not in UNSPLIT]
+        tasks = ["classifying", "writing"] if name != "headOnly" else ["classifying"]
+        every = [(task, layout) for task in tasks for layout in possible]
+        dealt = (tasks[number % len(tasks)], possible[number % len(possible)])
+        for task, layout in every:
+            marks = [] if (task, layout) == dealt else [pytest.mark.matrix]
+            how = "DDP" if layout[2] is None else f"ZeRO-{layout[2]}"
+            yield pytest.param(task, name, layout, id=f"{name}-{task}-{how}", marks=marks)
 
 
 @pytest.fixture(scope="module")

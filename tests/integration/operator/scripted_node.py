@@ -89,7 +89,8 @@ class Stage:
         self._others: dict[str, ScriptedNode] = {}
         self._fates: dict[Part, Fate] = {}
         self._reports: dict[tuple[str, str], dict[str, Any]] = {}
-        self._servers: dict[tuple[str, str, int], Pods] = {}
+        self._servers: dict[str, Pods] = {}
+        self._leaders: dict[tuple[str, str], Pods] = {}
         self._loop = asyncio.new_event_loop()
         self._up, self._leave = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -158,7 +159,7 @@ class Stage:
     def progress(self, namespace: str, job: str, report: dict[str, Any]) -> None:
         """From now on, index 0 of the job reports this."""
         self._reports[namespace, job] = report
-        server = self._servers.get((namespace, job, 0))
+        server = self._leaders.get((namespace, job))
         if server is not None:
             server.report = report
 
@@ -191,12 +192,14 @@ class Stage:
         return Fate(after=0.3, message=prepare_result(json.loads(env[ENV_JOB] or "")))
 
     def _serve(self, pod: dict[str, Any], namespace: str, job: str, index: int) -> None:
-        place = (namespace, job, index)
-        if place not in self._servers:
-            with contextlib.suppress(OSError):
-                self._servers[place] = Pods(pod_address(pod))
-                if index == 0:
-                    self._servers[place].report = self._reports.get((namespace, job))
+        address = pod_address(pod)
+        if address in self._servers:
+            return
+        with contextlib.suppress(OSError):
+            server = self._servers[address] = Pods(address)
+            if index == 0:
+                self._leaders[namespace, job] = server
+                server.report = self._reports.get((namespace, job))
 
 
 def _parts(pod: dict[str, Any]) -> list[Part]:
