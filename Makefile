@@ -40,8 +40,12 @@ test: build helm ## All tests: unit, component, integration, e2e (about 25 min o
 unit: install ## Unit tests only (under a minute)
 	@$(BIN)/python -m pytest tests/unit
 
-matrix: build ## Every method on every task and layout, beyond what `make test` deals out (about 5 min)
-	@$(BIN)/python -m pytest -m matrix
+e2e: build ## Every example on an embedded cluster, from its scripts to its end (about 10 min)
+	@$(BIN)/python -m pytest -m 'examples or not bench' tests/e2e/test_examples.py tests/e2e/test_sft_json.py
+
+matrix: install ## Every method on two tasks and all layouts; writes docs/support-matrix.md (about 5 min)
+	@$(BIN)/python -m pytest -m 'matrix or not matrix' --junitxml=.cache/matrix.xml tests/component/trainer/test_methods.py || true
+	@$(BIN)/python -m hack.support_matrix .cache/matrix.xml
 
 bench: build ## Measure what docs/benchmarks.md records (about 10 min)
 	@$(BIN)/python -m pytest -m bench -s tests/bench
@@ -78,4 +82,4 @@ clean: ## Stop the local cluster; remove virtual environment, caches and built b
 	@test ! -x $(BIN)/python || $(CLUSTER) down
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help install build helm chart demo test matrix bench unit images verify lint generate up down lock clean
+.PHONY: help install build helm chart demo test e2e matrix bench unit images verify lint generate up down lock clean

@@ -46,7 +46,9 @@ def _bounds(node: dict[str, Any]) -> str:
 
 def _default_of(node: dict[str, Any]) -> str:
     default = node.get("default")
-    return "" if default is None or isinstance(default, dict) else f"`{default}`".lower()
+    if default is None or isinstance(default, dict):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def _rows(node: dict[str, Any], path: str) -> list[str]:

@@ -78,7 +78,7 @@ def test_a_job_runs_from_prepare_to_its_end_with_few_writes(world: World) -> Non
     assert series in metrics
     assert refusals(metrics) == refused_before, "its rights are enough"
     world.delete()
-    world.wait(lambda: not world.children(), "garbage collection")
+    world.wait(lambda: not world.children(), "garbage collection", seconds=60)
     assert series not in world.operator.answers("/metrics")
 
 
