@@ -26,6 +26,7 @@ VARYING = (
     (r"\d+(?:\.\d+)? (s|seconds)\b", r"N \1"),
     (r"\b(?:\d+m)?\d+s\b", "Ns"),
     (r"\bport \d{4,5}\b", "port PORT"),
+    (r"\bhas [\d,]+ bytes as JSON\b", "has SIZE bytes as JSON"),
     (r"\btry \d of\b", "try N of"),
 )
 NOT_FOR_PEOPLE = re.compile(

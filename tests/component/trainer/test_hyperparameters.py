@@ -13,8 +13,10 @@ def matrices(run):
 
 @pytest.mark.parametrize(
     ("optimizer", "zero"),
-    [("AdamW8bit", 2), ("AdEMAMix", 1), ("Adafactor", None), ("Adagrad", None), ("Lion", 3),
-     ("RMSprop", 1), ("SGD", 2)],
+    [("AdamW8bit", 2), ("Adafactor", None), ("Lion", 3), ("SGD", 2),
+     pytest.param("AdEMAMix", 1, marks=pytest.mark.matrix),
+     pytest.param("Adagrad", None, marks=pytest.mark.matrix),
+     pytest.param("RMSprop", 1, marks=pytest.mark.matrix)],
 )  # fmt: skip
 def test_each_optimizer_learns_with_equal_curves(bench, optimizer, zero):
     training = {"optimizer": optimizer, "learningRate": RATES.get(optimizer, 1e-3)}

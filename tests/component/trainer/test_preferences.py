@@ -34,7 +34,13 @@ def reference(request, choosing):
 
 
 @pytest.mark.parametrize(
-    ("ranks", "micro", "zero"), [(1, 1, None), (2, 2, None), (2, 1, 2), (2, 4, 3)]
+    ("ranks", "micro", "zero"),
+    [
+        (2, 1, 2),
+        (2, 4, 3),
+        pytest.param(1, 1, None, marks=pytest.mark.matrix),
+        pytest.param(2, 2, None, marks=pytest.mark.matrix),
+    ],
 )
 def test_same_curves_however_a_batch_is_shared(choosing, reference, ranks, micro, zero):
     shared = run(choosing, reference.objective, ranks=ranks, micro=micro, zero=zero)

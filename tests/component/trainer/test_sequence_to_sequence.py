@@ -18,7 +18,13 @@ def reference(rewriting):
 
 
 @pytest.mark.parametrize(
-    ("ranks", "micro", "zero"), [(1, 2, None), (2, 2, None), (2, 1, 2), (2, 4, 3)]
+    ("ranks", "micro", "zero"),
+    [
+        (2, 2, None),
+        (2, 1, 2),
+        (2, 4, 3),
+        pytest.param(1, 2, None, marks=pytest.mark.matrix),
+    ],
 )
 def test_same_curves_however_a_batch_is_shared(rewriting, reference, ranks, micro, zero):
     run = rewriting.run(FULL, ranks=ranks, micro=micro, zero=zero)
