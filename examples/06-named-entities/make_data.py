@@ -6,15 +6,19 @@ import random
 from pathlib import Path
 
 ROWS = 600
-FIRST = ("Ada", "Bo", "Cleo", "Dov", "Edda", "Finn", "Gro", "Hal", "Ines", "Juno")
-SECOND = ("Berg", "Stone", "Lund", "Okoro", "Silva", "Tanaka", "Weiss", "Moreau")
-TOWNS = ("Oslo", "Lima", "Kyoto", "New Orleans", "Graz", "Porto Novo", "Turin", "Accra")
+NAMES = (
+    "Florence", "Austin", "Victoria", "Paris", "Sydney", "Lima", "Chelsea", "Madison", "Phoenix",
+    "Savannah", "Sofia", "Carolina", "Dallas", "Lincoln", "Jackson", "Adelaide",
+)  # fmt: skip
+"""Names of persons and of towns: what is meant, the sentence says."""
 SENTENCES = (
     "{PERSON} moved to {TOWN} last spring.",
-    "In {TOWN}, {PERSON} met {PERSON}.",
+    "{TOWN} lies north of {TOWN}, and {PERSON} has never been there.",
+    "When {PERSON} and {PERSON} married, {TOWN} was covered in snow.",
     "Please send the parcel of {PERSON} back to {TOWN}!",
-    "The train from {TOWN} to {TOWN} is late.",
-    "Nobody knew what to say.",
+    "The mayor of {TOWN} thanked {PERSON} and {PERSON}.",
+    "{TOWN} beat {TOWN} at home, and {PERSON} was pleased.",
+    "Nobody knew what to say to {PERSON}.",
 )
 
 
@@ -35,8 +39,7 @@ def row(chooser: random.Random) -> dict[str, object]:
     text, spans = "", []
     for number, part in enumerate(chooser.choice(SENTENCES).replace("}", "{").split("{")):
         if number % 2:
-            names = TOWNS if part == "TOWN" else [f"{a} {b}" for a in FIRST for b in SECOND]
-            name = chooser.choice(names)
+            name = chooser.choice(NAMES)
             spans.append({"start": len(text), "end": len(text) + len(name), "label": part})
             text += name
         else:

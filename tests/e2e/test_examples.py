@@ -1,4 +1,4 @@
-"""Each further example from its own script to a tuned model that beats its base."""
+"""Each further example from its own script to its end, and what it gained."""
 
 import json
 import subprocess
@@ -18,6 +18,9 @@ WRITERS = {"03-pretrain-text", "04-dpo-json"}
 """Examples whose base is that of the second one."""
 ELSEWHERE = {"01-hello-lora", "02-sft-json"}
 """Examples that have tests of their own."""
+KNOWN_ALREADY = {"07-review-stars"}
+"""Examples whose base's probe is so good that training gains nothing: the report has to say so."""
+OTHER_ARGUMENTS = {"07-review-stars": ["topics.jsonl"]}
 UNREACHED = {"05-summarize-docstrings"}
 """Examples whose base has to be brought from a hub."""
 
@@ -40,7 +43,9 @@ def test_the_tuned_model_beats_its_base(site: Site, tmp_path: Path, example: Pat
     manifest = YAML(typ="safe").load((example / "job.yaml").read_text())
     uri = manifest["spec"]["dataset"]["train"]["uri"]
     rows = tmp_path / uri.rpartition("/")[2]
-    subprocess.run([sys.executable, example / "make_data.py", rows], check=True)
+    others = OTHER_ARGUMENTS.get(example.name, [])
+    command = [sys.executable, example / "make_data.py", rows, *(tmp_path / o for o in others)]
+    subprocess.run(command, check=True)
     put = [sys.executable, "-m", "localcluster", "put", "--root", site.cluster.root]
     subprocess.run([*put, rows, uri], check=True)
     if example.name in WRITERS:
@@ -49,4 +54,7 @@ def test_the_tuned_model_beats_its_base(site: Site, tmp_path: Path, example: Pat
     status = site.wait_finished(manifest["metadata"]["name"])
     first = status["evaluation"][0]
     gain = float(first["tuned"]) - float(first["base"])
+    if example.name in KNOWN_ALREADY:
+        assert float(first["base"]) > 0.9, json.dumps(first)
+        return
     assert (-gain if first["metric"] in LOWER_IS_BETTER else gain) > 0, json.dumps(first)
