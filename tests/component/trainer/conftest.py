@@ -205,6 +205,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
     made.close()
 
 
+def with_model(bench: Bench, make: Any, **shape: int) -> Bench:
+    """The bench, once a forked process has made its base model."""
+    child = forkserver.Child({}, {"folder": str(bench.model), **shape})
+    (made,) = bench.server.call(make, [child])
+    assert made.code == 0, made.output
+    return bench
+
+
 @pytest.fixture(scope="session")
 def bench_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes benches; ``hidden`` is the width of their model."""
@@ -212,10 +220,7 @@ def bench_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(**shape: int) -> Bench:
         bench = Bench(server, tmp_path_factory.mktemp("bench"))
         cases.write_rows(bench.rows)
-        arguments = {"folder": str(bench.model), **shape}
-        (made,) = server.call(cases.make_model, [forkserver.Child({}, arguments)])
-        assert made.code == 0, made.output
-        return bench
+        return with_model(bench, cases.make_model, **shape)
 
     return make
 
@@ -232,10 +237,7 @@ def writing_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(write: Any = cases.write_pairs, **shape: int) -> Bench:
         bench = Bench(server, tmp_path_factory.mktemp("writing"), task="TextGeneration")
         write(bench.rows)
-        child = forkserver.Child({}, {"folder": str(bench.model), **shape})
-        (made,) = server.call(cases.make_language_model, [child])
-        assert made.code == 0, made.output
-        return bench
+        return with_model(bench, cases.make_language_model, **shape)
 
     return make
 
@@ -252,10 +254,7 @@ def rewriting_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(**rows: Any) -> Bench:
         bench = Bench(server, tmp_path_factory.mktemp("rewriting"), task="Translation")
         cases.write_translations(bench.rows, **rows)
-        child = forkserver.Child({}, {"folder": str(bench.model)})
-        (made,) = server.call(cases.make_rewriter, [child])
-        assert made.code == 0, made.output
-        return bench
+        return with_model(bench, cases.make_rewriter)
 
     return make
 

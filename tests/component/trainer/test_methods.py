@@ -56,7 +56,7 @@ def wide_writing(writing_of):
     return writing_of(hidden=64)
 
 
-@pytest.mark.parametrize(("task", "name", "layout"), cells())
+@pytest.mark.parametrize(("task", "name", "layout"), list(cells()))
 def test_method(request, cases, forkserver, task, name, layout):
     bench = request.getfixturevalue("wide_writing" if task == "writing" else task)
     ranks, micro, zero = layout

@@ -6,7 +6,8 @@ arXiv:2202.10054: fine-tuning from a probe does not distort features as a random
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -102,15 +103,12 @@ def features(
     model: Any, head: str, rows: Rows, session: Session
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Two views of every row: the head's input, and the mean of the last hidden states."""
-    caught: dict[str, torch.Tensor] = {}
-
-    def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        caught["input"] = inputs[0]
+    module = model.get_submodule(head)
 
     def take(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         outputs = model(**without_labels(batch))
         mask = batch["attention_mask"]
-        before_head = caught.pop("input")
+        before_head = caught.pop()
         if before_head.dim() == 3:
             # Decoders apply the head to every position and take the last real token.
             last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1)
@@ -120,17 +118,30 @@ def features(
         mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
         return torch.cat([before_head.float(), mean.float()], dim=1)
 
-    module = model.get_submodule(head)
     wanted = model.config.output_hidden_states
     model.config.output_hidden_states = True
-    handle = module.register_forward_pre_hook(hook)
     try:
-        both = forward(model, rows, session, take, may_stop=True)
+        with input_of(module) as caught:
+            both = forward(model, rows, session, take, may_stop=True)
     finally:
-        handle.remove()
         model.config.output_hidden_states = wanted
     width = module.in_features
     return both[:, :width], both[:, width:]
+
+
+@contextmanager
+def input_of(module: Any) -> Iterator[list[torch.Tensor]]:
+    """What the module is given, pass by pass."""
+    caught: list[torch.Tensor] = []
+
+    def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        caught.append(inputs[0])
+
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield caught
+    finally:
+        handle.remove()
 
 
 def fit(

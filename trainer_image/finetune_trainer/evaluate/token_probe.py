@@ -1,7 +1,5 @@
 """The linear probe of a tagger: fitted on the features of every labelled token."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ def measure(
     has_bias = loaded.model.get_submodule(loaded.head).bias is not None
     with (
         zero.for_passes(session, loaded.model) as model,
-        _input_of(model.get_submodule(loaded.head)) as caught,
+        probe.input_of(model.get_submodule(loaded.head)) as caught,
     ):
 
         def take(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -55,18 +53,3 @@ def _some_tokens(rows: Rows, seed: int) -> Rows:
     tokens = np.cumsum([len(labels) for labels in drawn.token_labels])
     fitting = max(1, int((tokens <= probe.MAX_ROWS).sum()))
     return rows.some(np.sort(order[:fitting]))
-
-
-@contextmanager
-def _input_of(module: Any) -> Iterator[list[torch.Tensor]]:
-    """What the module is given, pass by pass."""
-    caught: list[torch.Tensor] = []
-
-    def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        caught.append(inputs[0])
-
-    handle = module.register_forward_pre_hook(hook)
-    try:
-        yield caught
-    finally:
-        handle.remove()

@@ -16,6 +16,7 @@ from finetune_api import defaults
 from finetune_api.errors import UserError
 from finetune_api.job import FineTuneJobSpec
 from finetune_api.method import LoraLayers, LoraVariant, Method, PeftMethod
+from finetune_trainer.model.inside import is_inside
 from finetune_trainer.model.load import Loaded
 from finetune_trainer.storage.hub import loadable
 
@@ -165,7 +166,7 @@ def targets(loaded: Loaded, asked: list[str] | None, where: str) -> list[str]:
         name for name, module in loaded.model.named_modules()
         if isinstance(module, ADAPTABLE)
         and module is not output
-        and not _inside(name, loaded.fresh)
+        and not is_inside(name, loaded.fresh)
     ]  # fmt: skip
     if asked is None:
         return linear
@@ -180,7 +181,3 @@ def targets(loaded: Loaded, asked: list[str] | None, where: str) -> list[str]:
             )
         chosen += matching
     return list(dict.fromkeys(chosen))
-
-
-def _inside(name: str, modules: tuple[str, ...]) -> bool:
-    return any(name == module or name.startswith(f"{module}.") for module in modules)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from finetune_api.method import Method, Quantization
+from finetune_trainer.model.inside import is_inside
 
 BYTES = {Quantization.NF4: 0.53, Quantization.INT8: 1.02}
 """Bytes a weight with its scales: one byte for 64 weights of NF4, a float for a row of Int8."""
@@ -57,7 +58,7 @@ def quantized_weights(model: Any) -> int:
     return sum(
         module.weight.numel() for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
-        and not any(name == one or name.startswith(f"{one}.") for one in skipped)
+        and not is_inside(name, skipped)
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from finetune_api.errors import UserError
 from finetune_api.estimate import ModelShape
 from finetune_api.job import FineTuneJobSpec
 from finetune_trainer.model.adapter import peft_config
+from finetune_trainer.model.inside import is_inside
 from finetune_trainer.model.load import Loaded, shape_of
 from finetune_trainer.model.quantized import bytes_a_weight, quantized_weights
 
@@ -72,7 +73,7 @@ def _started_anyhow(spec: FineTuneJobSpec) -> FineTuneJobSpec:
 def _thaw(loaded: Loaded, patterns: list[str]) -> None:
     """Freeze all weights but those of fresh modules and those that a pattern names."""
     weights = dict(loaded.model.named_parameters())
-    chosen = {name for name in weights if _below(name, loaded.fresh)}
+    chosen = {name for name in weights if is_inside(name, loaded.fresh)}
     for pattern in patterns:
         matching = {
             name for name in weights if any(fnmatchcase(p, pattern) for p in _parents(name))
@@ -86,10 +87,6 @@ def _thaw(loaded: Loaded, patterns: list[str]) -> None:
         chosen |= matching
     for name, weight in weights.items():
         weight.requires_grad_(name in chosen)
-
-
-def _below(name: str, modules: tuple[str, ...]) -> bool:
-    return any(parent in modules for parent in _parents(name))
 
 
 def _layer(name: str) -> str:
