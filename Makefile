@@ -35,7 +35,7 @@ demo: build ## A real fine-tuning run on an embedded cluster, from kubectl apply
 	@$(BIN)/python examples/demo.py
 
 test: build helm ## All tests: unit, component, integration, e2e (about 27 min on 2 cores)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 unit: install ## Unit tests only (under a minute)
 	@$(BIN)/python -m pytest tests/unit

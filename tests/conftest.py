@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from localcluster.cluster import Cluster, running_cluster
 from localcluster.product import install_resource
@@ -14,6 +16,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-book", action="store_true", help="write docs/bad-input.md as the tests tell it"
     )
+
+
+SHARED = {"e2e": "e2e", "component": "component"} | dict.fromkeys(
+    ("integration", "localcluster", "chart"), "cluster"
+)
+"""Folder → the group of tests that one process runs, for they share clusters and warm processes."""
+
+
+class SideBySide(LoadScopeScheduling):
+    """Runs groups of tests side by side: what waits for a cluster beside what computes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return SHARED.get(file.split("/")[1], file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
+    return SideBySide(config, log)
 
 
 @pytest.fixture(scope="module")
