@@ -67,6 +67,15 @@ class Checkpoint(Document):
     """When its manifest was written (RFC 3339)."""
 
 
+class BestStep(Document):
+    """The step whose weights the result has, where they are not the last ones."""
+
+    step: Annotated[int, Field(ge=0)]
+    """Optimizer step."""
+    loss: Annotated[str, Field(max_length=32)]
+    """Loss of the validation rows after it."""
+
+
 class Attempt(Document):
     """One epoch of the gang: from its ranks' start to their end."""
 
@@ -268,6 +277,8 @@ class ProgressReport(Document):
     """Seconds since any rank last moved."""
     reported_at: str = ""
     """When this report was made (RFC 3339)."""
+    best: BestStep | None = None
+    """What training ended with, where that are not the last step's weights."""
     checkpoint: Checkpoint | None = None
     """The newest verified checkpoint."""
     attempts: list[Attempt] = Field(default_factory=list)

@@ -10,6 +10,7 @@ from finetune_api.progress import (
     Accounting,
     Artifacts,
     Attempt,
+    BestStep,
     Checkpoint,
     DataSummary,
     EvaluationResult,
@@ -93,6 +94,8 @@ class Progress(Document):
     """Passes over the training rows."""
     metrics: Annotated[list[MetricValue], Field(max_length=32)] = Field(default_factory=list)
     """Last metrics, values as text."""
+    best: BestStep | None = None
+    """The step whose weights the result has, where they are not the last ones."""
     last_report_time: Annotated[str, Field(max_length=40)] = ""
     """When the training loop last reported."""
 

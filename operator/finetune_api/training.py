@@ -48,6 +48,17 @@ class Precision(StrEnum):
     BF16 = "BF16"
 
 
+class EarlyStopping(Document):
+    """What follows from the loss of the validation rows, measured at each checkpoint."""
+
+    patience: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Training stops when it was no better this many times in a row; 0 goes on to the last step."""
+    min_improvement: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
+    """By how much the loss must fall to count as better."""
+    restore_best: bool = True
+    """The result has the weights that validated best, not the last ones."""
+
+
 class Training(Document):
     """Hyperparameters."""
 
@@ -103,6 +114,8 @@ class Training(Document):
     gradient_checkpointing: bool | None = None
     """Keep only the input of each layer and compute the rest again in the backward pass: a third
     more time, far less memory. Default: only when one row does not fit otherwise."""
+    early_stopping: EarlyStopping = Field(default_factory=EarlyStopping)
+    """When training stops before its last step, and which weights it ends with."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 42
     """Seed of splits, row order, dropout and initialisation."""
     dropout: Share | None = None

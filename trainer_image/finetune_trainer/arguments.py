@@ -21,14 +21,13 @@ LAST_TENTH = 0.1
 
 
 def arguments(session: Session, model: Any) -> dict[str, Any]:
-    """TrainingArguments of a run."""
+    """TrainingArguments of a run, but for ``max_steps``."""
     plan, training = session.plan, session.job.spec.training
     cpu = session.gang.device.type == "cpu"
     schedule, shape = SCHEDULES[training.scheduler]
     adamw = "adamw_torch" if cpu else "adamw_torch_fused"
     return {
         "output_dir": str(checkpoint.temporary(session.places.checkpoints)),
-        "max_steps": plan.steps,
         "per_device_train_batch_size": plan.micro_batch,
         "gradient_accumulation_steps": plan.accumulation,
         "learning_rate": plan.learning_rate,

@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from finetune_api.errors import NonFiniteError
 from finetune_api.progress import Plan
+from finetune_trainer.best import BestWeights
 from finetune_trainer.config import Places
 from finetune_trainer.distributed import Gang
 from finetune_trainer.telemetry.channel import Channel
@@ -30,9 +31,11 @@ class StepCallback(TrainerCallback):
         places: Places,
         channel: Channel,
         validate: Callable[[], float],
+        best: BestWeights,
     ) -> None:
         self.plan, self.train_rows, self.gang = plan, train_rows, gang
         self.places, self.channel, self.validate = places, channel, validate
+        self.best = best
         self.tokens = 0
         self.stopped = False
         self._obeyed: set[int] = set()
@@ -43,6 +46,7 @@ class StepCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """The clock of the first step starts."""
+        self.best.loaded(state.global_step)
         self.channel.heartbeat(state.global_step)
         self._clock = time.monotonic()
 
@@ -63,10 +67,12 @@ class StepCallback(TrainerCallback):
         if request:
             self._obeyed.add(request)
         control.should_save = bool(due or request or self.stopped)
-        control.should_training_stop = self.stopped or step >= self.plan.steps
         self.channel.heartbeat(step)
         if due and not self.stopped:
             self._values["eval_loss"] = self.validate()
+            self.best.observe(step, self._values["eval_loss"])
+        ended = step >= self.plan.steps or self.best.stops
+        control.should_training_stop = self.stopped or ended
         self._clock = time.monotonic()
         return control
 

@@ -13,6 +13,7 @@ from finetune_api.errors import JobError
 from finetune_trainer import checkpoint, zero
 from finetune_trainer.arguments import arguments
 from finetune_trainer.batches import GlobalBatches
+from finetune_trainer.best import BestWeights
 from finetune_trainer.distributed import Gang
 from finetune_trainer.regularisation import NearBase, shrink_after_steps
 from finetune_trainer.session import Session
@@ -85,6 +86,7 @@ class FineTuneTrainer(Trainer):
         session.gang.barrier()
         if session.gang.is_local_main:
             written = Path(self.args.output_dir) / f"checkpoint-{step}"
+            self.steps.best.put_into(written, step)
             final = checkpoint.publish(written, session.places.checkpoints, step)
             checkpoint.forget_old(session.places.checkpoints)
             session.channel.checkpoint(
@@ -93,15 +95,19 @@ class FineTuneTrainer(Trainer):
 
 
 def train(session: Session, task: Task, model: Any, resume: Path | None) -> StepCallback:
-    """Train ``model`` in place to the plan's last step, or to a stop request (``stopped``)."""
+    """Train ``model`` in place to the plan's last step, to where validation no longer improves, or
+    to a stop request (``stopped``). Unless stopped, it ends with its best weights."""
     plan, gang, spec = session.plan, session.gang, session.job.spec
     rows = task.parts["train"]
+    best = BestWeights(session, model)
+    best.start(resume)
     steps = StepCallback(
-        plan, len(rows), gang, session.places, session.channel, lambda: task.validate(model)
+        plan, len(rows), gang, session.places, session.channel, lambda: task.validate(model), best
     )
+    last = best.best.last if best.stops else plan.steps
     order = GlobalBatches(
         rows.lengths, global_batch=plan.global_batch,
-        steps=plan.steps, seed=spec.training.seed,
+        steps=last, seed=spec.training.seed,
     )  # fmt: skip
     if gang.is_local_main:
         shutil.rmtree(checkpoint.temporary(session.places.checkpoints), ignore_errors=True)
@@ -110,12 +116,15 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     near_base = NearBase(model, strength) if strength else None
     zero.split(session, model)
     trainer = task.trainer(
-        arguments(session, model), session=session, order=order, steps=steps, model=model,
-        near_base=near_base, train_dataset=rows.dataset, data_collator=rows.collate,
+        arguments(session, model) | {"max_steps": last}, session=session, order=order,
+        steps=steps, model=model, near_base=near_base, train_dataset=rows.dataset,
+        data_collator=rows.collate,
     )  # fmt: skip
     if resume is not None:
         _check_own_state(resume, gang)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if not steps.stopped and best.restore() and gang.is_main:
+        session.channel.best(best.best.step, best.best.loss)
     return steps
 
 

@@ -115,6 +115,23 @@ def for_passes(session: Session, model: Any) -> Iterator[Any]:
         engine.destroy()
 
 
+@contextmanager
+def whole(tensor: torch.Tensor, session: Session, *, changes: bool = False) -> Iterator[None]:
+    """A weight or buffer, put together where stage 3 has split it. Every rank must enter it.
+    ``changes``: rank 0 writes to it, and the others get what it wrote."""
+    if not splits(session):
+        yield
+    elif hasattr(tensor, "ds_id"):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([tensor], modifier_rank=0 if changes else None):
+            yield
+    else:
+        yield
+        if changes:
+            torch.distributed.broadcast(tensor, 0)
+
+
 def whole_state(session: Session, model: Any, *, trained: bool) -> dict[str, Any] | None:
     """Stage 3: the weights of ``model`` put together from all ranks, on rank 0 and in host memory.
 
@@ -123,15 +140,13 @@ def whole_state(session: Session, model: Any, *, trained: bool) -> dict[str, Any
     """
     if not splits(session):
         return None
-    import deepspeed
-
     state: dict[str, Any] = {}
     known: dict[int, torch.Tensor] = {}
     for name, weight in model.state_dict(keep_vars=True).items():
         if trained and isinstance(weight, nn.Parameter) and not weight.requires_grad:
             continue
         if id(weight) not in known:
-            with deepspeed.zero.GatheredParameters([weight]):
+            with whole(weight, session):
                 kept = weight if session.gang.is_main else weight[:0]
                 known[id(weight)] = kept.detach().cpu().clone()
         state[name] = known[id(weight)]

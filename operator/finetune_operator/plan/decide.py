@@ -11,6 +11,7 @@ from finetune_operator.plan.prepare import data_ready, is_prepared, prepare
 from finetune_operator.plan.snapshot import ChildJob, Observed
 from finetune_operator.plan.training import numbers, results, training
 from finetune_operator.settings import Settings
+from finetune_operator.status import messages
 from finetune_operator.status.conditions import Opinion, settle
 from finetune_operator.status.display import display, is_over
 
@@ -128,7 +129,7 @@ def _completed(status: FineTuneJobStatus, observed: Observed) -> Verdict:
         else None
     )
     progress = fields.get("progress", status.progress)
-    steps = f"{progress.total_steps} steps trained" if progress is not None else "trained"
+    steps = messages.trained(progress) if progress is not None else "trained"
     message = f"{steps}; results in {where}" if where else steps
     return Verdict(
         conditions={

@@ -88,6 +88,7 @@ def numbers(status: FineTuneJobStatus, report: ProgressReport) -> dict[str, Any]
             total_steps=report.total_steps or before.total_steps,
             epoch=report.epoch if report.epoch != "0" else before.epoch,
             metrics=report.metrics[:32] or before.metrics,
+            best=report.best or before.best,
             last_report_time=report.reported_at or before.last_report_time,
         ),
     }

@@ -10,6 +10,7 @@ from finetune_api.progress import (
     MetricValue,
     ProgressReport,
 )
+from finetune_api.status import Progress
 
 
 def data_ready(data: DataSummary) -> str:
@@ -33,6 +34,14 @@ def training(report: ProgressReport) -> str:
         parts.append(f"{speed:,.0f} tokens/s")
     parts.append(f"last report {duration(report.heartbeat_age_seconds)} ago")
     return ", ".join(parts)
+
+
+def trained(progress: Progress) -> str:
+    """`120 of 200 steps trained, step 90 kept (validation loss 0.412)`."""
+    stopped = f"{progress.step} of " if 0 < progress.step < progress.total_steps else ""
+    best = progress.best
+    kept = f", step {best.step} kept (validation loss {number(best.loss)})" if best else ""
+    return f"{stopped}{progress.total_steps} steps trained{kept}"
 
 
 def checkpoint(saved: Checkpoint) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from finetune_api.errors import JobError
 from finetune_api.exits import Failure
 from finetune_api.jobconfig import JobConfig
-from finetune_api.progress import EvaluationResult
+from finetune_api.progress import BestStep, EvaluationResult
 from finetune_trainer.gang.finish import Finish
 from finetune_trainer.gang.ledger import FencedError, LedgerBook, Trace
 from finetune_trainer.gang.members import Epoch, Link, Member, Message, straggler
@@ -128,6 +128,8 @@ class Hub:
     def _on_event(self, event: Message) -> None:
         if event["type"] == "evaluation":
             self.state.evaluation = [EvaluationResult.model_validate(r) for r in event["results"]]
+        elif event["type"] == "best":
+            self.state.best = BestStep(step=event["step"], loss=f"{event['loss']:.6g}")
         elif event["type"] == "artifact":
             self._finish.on_artifact(event["name"], event["path"])
 

@@ -14,6 +14,7 @@ from finetune_api.exits import TERMINATION_LIMIT, Failure
 from finetune_api.progress import (
     Artifacts,
     Attempt,
+    BestStep,
     Checkpoint,
     EvaluationResult,
     MetricValue,
@@ -87,6 +88,7 @@ class RunState:
     upload_failing_since: float | None = None
     sync_bytes: tuple[int, int] = (0, 0)
     ledger: Ledger = field(default_factory=Ledger)
+    best: BestStep | None = None
     evaluation: list[EvaluationResult] = field(default_factory=list)
     artifacts: Artifacts = field(default_factory=Artifacts)
     failure: Failure | None = None
@@ -142,6 +144,7 @@ class RunState:
             reported_at=now_text(),
             checkpoint=self.durable,
             attempts=self.ledger.tail(),
+            best=self.best,
             evaluation=self.evaluation,
             artifacts=self.artifacts,
             accounting=self.ledger.accounting(self.world_size),

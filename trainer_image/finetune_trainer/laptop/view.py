@@ -62,7 +62,7 @@ class View:
         if report.stage is not self._stage:
             self._stage = report.stage
             lines.append(_NAMES.get(report.stage, str(report.stage)))
-        last = report.step == report.total_steps
+        last = report.step == report.total_steps or report.best is not None
         due = now - self._stepped >= SHOW_SECONDS or last
         moving = report.step and report.step != self._step and report.stage not in BEFORE
         if report.total_steps and moving and due:
@@ -85,6 +85,8 @@ def summary(report: ProgressReport, code: int) -> list[str]:
         f"(difference {row.interval}, {row.rows} rows)"
         for row in report.evaluation
     ]
+    if report.best is not None:
+        lines.insert(0, f"best step {report.best.step}: validation loss {report.best.loss}")
     results = report.artifacts.to_wire()
     lines += [f"{name}: {uri}" for name, uri in results.items()]
     if code and report.failure is not None:

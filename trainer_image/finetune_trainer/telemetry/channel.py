@@ -60,6 +60,10 @@ class Channel:
         """A complete local checkpoint of this pod (local rank 0). ``size`` in bytes."""
         self._send("checkpoint", step=step, path=str(path), seconds=round(seconds, 3), bytes=size)
 
+    def best(self, step: int, loss: float) -> None:
+        """Training ended with the weights of an earlier step, which validated best (rank 0)."""
+        self._send("best", step=step, loss=loss)
+
     def artifact(self, name: str, path: Path) -> None:
         """A folder to upload: baseline, adapter or model (rank 0)."""
         self._send("artifact", name=name, path=str(path))
