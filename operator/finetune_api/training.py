@@ -48,6 +48,13 @@ class Precision(StrEnum):
     BF16 = "BF16"
 
 
+class NonFinite(StrEnum):
+    """What follows when the loss is no number."""
+
+    STOP = "Stop"
+    ROLLBACK = "Rollback"
+
+
 class EarlyStopping(Document):
     """What follows from the loss of the validation rows, measured at each checkpoint."""
 
@@ -116,6 +123,10 @@ class Training(Document):
     more time, far less memory. Default: only when one row does not fit otherwise."""
     early_stopping: EarlyStopping = Field(default_factory=EarlyStopping)
     """When training stops before its last step, and which weights it ends with."""
+    non_finite: NonFinite = NonFinite.STOP
+    """What follows when the loss or the gradient is no number: `Stop` ends the run, `Rollback` goes
+    back to the last checkpoint with half the learning rate, twice at most. Each counts as a failed
+    attempt (`retries.maxAttempts`). Broken numbers are never saved."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 42
     """Seed of splits, row order, dropout and initialisation."""
     dropout: Share | None = None

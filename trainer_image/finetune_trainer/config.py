@@ -137,6 +137,11 @@ def step_folder(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def plan_name(number: int) -> str:
+    """Name of a plan in the run's folder; the first is prepare's, later ones revise it."""
+    return f"plan-{number}.json"
+
+
 def storage_ca(environ: Mapping[str, str] = os.environ) -> Path | None:
     """File of the authorities that the storage's certificate is checked against, when mounted."""
     path = environ.get(names.ENV_STORAGE_CA)

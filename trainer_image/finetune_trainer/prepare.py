@@ -31,6 +31,7 @@ from finetune_trainer.config import (
     credentials_folder,
     hub_token_folder,
     load_config,
+    plan_name,
     storage_ca,
 )  # fmt: skip
 from finetune_trainer.storage.objects import ObjectStore, open_store
@@ -134,7 +135,7 @@ def prepare(
             sources.publish(job, store, scratch / "prepared", fingerprint)
             say(f"stored as prepared/{fingerprint}")
         plan = result.plan
-        store.write_json(f"{job.spec.output.uri}plan-1.json", plan.to_wire())
+        store.write_json(f"{job.spec.output.uri}{plan_name(1)}", plan.to_wire())
         say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
         return result
 

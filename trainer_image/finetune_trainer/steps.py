@@ -13,6 +13,7 @@ from finetune_api.progress import Plan
 from finetune_trainer.best import BestWeights
 from finetune_trainer.config import Places
 from finetune_trainer.distributed import Gang
+from finetune_trainer.peak import set_peak
 from finetune_trainer.telemetry.channel import Channel
 
 
@@ -43,9 +44,10 @@ class StepCallback(TrainerCallback):
         self._clock = time.monotonic()
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
         """The clock of the first step starts."""
+        set_peak(parts["optimizer"], parts["lr_scheduler"], self.plan.learning_rate)
         self.best.loaded(state.global_step)
         self.channel.heartbeat(state.global_step)
         self._clock = time.monotonic()

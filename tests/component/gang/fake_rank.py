@@ -87,6 +87,10 @@ def fault(step):
             failure = {"class": "GateNotMet", "message": "no better", "remedy": "more rows"}
             tell("failed", **failure, step=step)
             sys.exit(45)
+        if what == "nan":
+            failure = {"class": "NonFinite", "message": f"loss became nan at step {step}"}
+            tell("failed", **failure, remedy="set a smaller training.learningRate", step=step)
+            sys.exit(43)
         if what == "crash":
             raise ValueError("something broke in rank code")
         if what == "exit7":

@@ -26,6 +26,7 @@ from finetune_trainer.storage.objects import ObjectStore, open_store
 FAKE_RANK = Path(__file__).with_name("fake_rank.py")
 FINGERPRINT = "f00d"
 TOKEN = "gang-token"
+PLAN = {"strategy": "DDP", "steps": 12, "learningRate": 0.4}
 QUICK = {"FINETUNE_TIMING_COLLECT": "0.5", "FINETUNE_TIMING_HEARTBEAT": "0.3"}
 
 
@@ -111,7 +112,8 @@ class GangRun:
 
     def __init__(
         self, folder: Path, output: str, *, pods: int, environment: dict[str, str] | None = None,
-        storage: dict[str, str] | None = None, max_attempts: int = 4, **fake: object,
+        storage: dict[str, str] | None = None, max_attempts: int = 4,
+        training: dict[str, str] | None = None, **fake: object,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.output = output
@@ -132,6 +134,7 @@ class GangRun:
                 "output": {"uri": output},
                 "storage": storage or {},
                 "retries": {"maxAttempts": max_attempts},
+                "training": training or {},
             },
         })  # fmt: skip
         self.config = build(job, fingerprint=FINGERPRINT)
@@ -145,7 +148,7 @@ class GangRun:
         self.store: ObjectStore = open_store(job.spec.storage)
         prepared = folder / "prepared-source"
         prepared.mkdir()
-        self.store.write_json(f"{output}plan-1.json", {"strategy": "DDP", "steps": 12})
+        self.store.write_json(f"{output}plan-1.json", PLAN)
         (prepared / "rows.txt").write_text("rows")
         upload_folder(self.store, prepared, f"{output}prepared/{FINGERPRINT}/")
         self._saved = saved

@@ -1,5 +1,6 @@
 """Losses of ranks and pods: the gang goes on in place, from the last durable step."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -79,3 +80,38 @@ def _alive(pid: int) -> bool:
             return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_a_loss_that_is_no_number_goes_back_with_half_the_rate_twice_at_most(
+    gang: Callable[..., GangRun],
+) -> None:
+    run = gang(pods=2, training={"nonFinite": "Rollback"})
+    for step in (6, 7, 8):
+        run.order(0, step, "nan")
+    run.start_all()
+    assert run.wait() == 43, run.logs()
+    assert run.termination()["failure"]["message"] == "loss became nan at step 8"
+    ended = [(a["class"], a["fromStep"], a["plan"]) for a in run.attempts()]
+    assert ended == [("NonFinite", 0, 1), ("NonFinite", 4, 2), ("NonFinite", 4, 3)]
+    assert "back to the last checkpoint" in run.attempts()[1]["message"]
+    assert "back to" not in run.attempts()[2]["message"]
+    for number, rate in ((1, 0.4), (2, 0.2), (3, 0.1)):
+        plan = run.read(f"plan-{number}.json")
+        assert plan is not None
+        assert plan["learningRate"] == rate
+    assert json.loads((run.folder / "pod-1" / "plan.json").read_text())["learningRate"] == 0.1
+
+
+def test_a_run_that_went_back_ends_well_and_a_plain_one_stops_at_once(
+    gang: Callable[..., GangRun],
+) -> None:
+    back = gang(pods=1, training={"nonFinite": "Rollback"})
+    back.order(0, 6, "nan")
+    back.start_all()
+    assert back.wait() == 0, back.logs()
+    assert back.weights() == expected_weights()
+    plain = gang(pods=1)
+    plain.order(0, 6, "nan")
+    plain.start_all()
+    assert plain.wait() == 43, plain.logs()
+    assert len(plain.attempts()) == 1

@@ -69,6 +69,21 @@ def test_resume_from_the_last_step_only_evaluates(bench, zero):
     assert again.events("evaluation") == whole.events("evaluation")
 
 
+@pytest.mark.parametrize("zero", [2, pytest.param(None, marks=pytest.mark.matrix)])
+def test_a_resumed_run_takes_the_learning_rate_of_its_plan(bench, zero):
+    training = {"maxSteps": 8, "earlyStopping": {"restoreBest": False}}
+    shape = {"ranks": 2, "micro": 4, "zero": zero, "training": training}
+    whole = bench.run({"full": {}}, **shape, plan={"checkpoint_every": 4})
+    stopped = bench.run({"full": {}}, **shape, arguments=at_step(4, "stop"))
+    half = {"learning_rate": whole.curve("learning_rate")[1] / 2}
+    slower = bench.run({"full": {}}, **shape, plan=half, resume=stopped)
+    assert slower.codes == [0, 0], slower.output
+    full_rate, rates = whole.curve("learning_rate"), slower.curve("learning_rate")
+    assert list(rates) == [6, 7, 8]
+    assert rates == pytest.approx({step: full_rate[step] / 2 for step in rates})
+    assert slower.digest("model") != whole.digest("model")
+
+
 def test_save_on_demand_is_obeyed_once(bench):
     run = bench.run(
         {"lora": {"rank": 4}}, ranks=2, micro=4, plan={"checkpoint_every": 6},

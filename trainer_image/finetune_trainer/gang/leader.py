@@ -12,15 +12,18 @@ import traceback
 from finetune_api.errors import JobError
 from finetune_api.exits import EXIT_CODES, FINAL_CODES, ExitClass, Failure
 from finetune_api.progress import Checkpoint, Stage
+from finetune_trainer.config import plan_name
 from finetune_trainer.gang.failures import FINAL_AT_ONCE, Seen, cause, patience
 from finetune_trainer.gang.finish import final_uri
 from finetune_trainer.gang.hub import FOREVER, Hub, LeaveError
 from finetune_trainer.gang.ledger import FencedError, Trace
 from finetune_trainer.gang.members import Epoch, Member, Message, Outcome
 from finetune_trainer.gang.pod import Pod
+from finetune_trainer.gang.rollback import may_roll_back, revised, rollbacks
 from finetune_trainer.storage.manifest import MANIFEST, QUARANTINE, Candidate, Listing, resume_order
 from finetune_trainer.storage.uris import join
 
+BACK = "; back to the last checkpoint with a smaller learning rate"
 FREE = EXIT_CODES[ExitClass.PREEMPTED]
 
 
@@ -136,7 +139,8 @@ class Leader(Hub):
         target = None
         if resume is not None:
             target = {"step": resume.step, "uri": self.checkpoints + resume.folder}
-        self.broadcast({"do": "sync", "epoch": self._round, "resume": target})
+        plan = await self._plan()
+        self.broadcast({"do": "sync", "epoch": self._round, "resume": target, "plan": plan})
         pods = self.config.pods
         await self._until(
             lambda: (
@@ -160,6 +164,16 @@ class Leader(Hub):
         self._restore(resume, self.members[0].facts)
         return True
 
+    async def _plan(self) -> int:
+        """Number of the plan in force; a revised one is written before anyone reads it."""
+        times = rollbacks(self._book.ledger)
+        if times:
+            output, agent = self.config.spec.output.uri, self.pod.agent
+            first = await agent.call("read_json", uri=join(output, plan_name(1)))
+            uri = join(output, plan_name(1 + times))
+            await agent.call("write_json", uri=uri, document=revised(first, times))
+        return 1 + times
+
     def _restore(self, resume: Candidate | None, facts: Message) -> None:
         self.state.restore(resume.step if resume else 0, facts.get("series", []))
         if resume is not None:
@@ -173,7 +187,7 @@ class Leader(Hub):
         config = self.config
         number = await self._book.begin(
             step, pods=[self.members[i].pod for i in sorted(self.members)],
-            worldSize=config.world_size, plan=1,
+            worldSize=config.world_size, plan=1 + rollbacks(self._book.ledger),
         )  # fmt: skip
         self._commits.forget()
         self._saves.clear()
@@ -225,11 +239,14 @@ class Leader(Hub):
         if isinstance(self._commits.fatal, FencedError):
             raise self._commits.fatal
         reason, failure = _reason(end, preempted)
+        goes_back = reason is ExitClass.NON_FINITE and may_roll_back(
+            self.config.spec.training.non_finite, self._book.ledger
+        )
         pods = {i: m for i, m in self.members.items() if end and i == end.pod}
         where = pods.get(end.pod) if end else None
         await self._book.end(
             epoch.number, reason, to_step=epoch.step, seconds=seconds,
-            message=failure.message if failure else "",
+            message=(failure.message if failure else "") + (BACK if goes_back else ""),
             remedy=failure.remedy if failure else None,
             rank=failure.rank if failure else None,
             pod=where.pod if where else None, node=where.node if where else None,
@@ -240,7 +257,7 @@ class Leader(Hub):
             return self._over(Outcome(0))
         if reason is ExitClass.GATE_NOT_MET:
             await self._finish.store_report()
-        if failure is not None and reason in FINAL_AT_ONCE:
+        if failure is not None and reason in FINAL_AT_ONCE and not goes_back:
             return self._failed(failure)
         if reason is ExitClass.HARDWARE_FAULT and end is not None:
             if end.pod == 0:

@@ -27,7 +27,7 @@ from finetune_trainer.gang.ranks import Rank, RankSet
 from finetune_trainer.gang.settings import Identity, Timing, rank_command
 from finetune_trainer.gang.signals import reap_orphans
 from finetune_trainer.gang.state import RunState
-from finetune_trainer.gang.sync import fetch_inputs
+from finetune_trainer.gang.sync import fetch_inputs, fetch_plan
 from finetune_trainer.storage.faults import DamagedObjectError
 from finetune_trainer.storage.uris import join
 
@@ -114,6 +114,7 @@ class Pod:
         try:
             self.state.stage = Stage.SYNC
             await asyncio.shield(self.inputs())
+            await fetch_plan(self.agent, self.config, self.places, message["plan"])
             facts: dict[str, Any] = {}
             if resume is not None:
                 target = self.places.resume / step_folder(resume["step"])

@@ -1,12 +1,13 @@
-"""Model, prepared data and cached baseline to the node's disk, before the first epoch."""
+"""Model, prepared data, cached baseline and plan to the node's disk, before the first epoch."""
 
 import json
 import os
 import shutil
+from typing import Any
 
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
-from finetune_trainer.config import Places
+from finetune_trainer.config import Places, plan_name
 from finetune_trainer.gang.agent_client import StorageAgent
 from finetune_trainer.gang.state import RunState
 from finetune_trainer.storage.manifest import MANIFEST
@@ -28,10 +29,6 @@ async def fetch_inputs(
         "fetch_folder", uri=join(output, "prepared", fingerprint) + "/",
         destination=str(places.prepared), progress=progress,
     )  # fmt: skip
-    plan = await agent.call("read_json", uri=join(output, "plan-1.json"))
-    if plan is None:
-        raise UserError(f"{output} holds no plan-1.json", "run prepare again")
-    places.plan.write_text(json.dumps(plan))
     baseline = join(output, "baseline", fingerprint) + "/"
     if MANIFEST in await agent.call("list", uri=baseline):
         await agent.call("fetch_folder", uri=baseline, destination=str(places.baseline))
@@ -43,6 +40,18 @@ async def fetch_inputs(
             "fetch_model", uri=config.spec.model.uri, destination=str(places.model),
             progress=progress,
         )  # fmt: skip
+
+
+async def fetch_plan(
+    agent: StorageAgent, config: JobConfig, places: Places, number: int
+) -> dict[str, Any]:
+    """The plan with this number; the first is prepare's."""
+    output, name = config.spec.output.uri, plan_name(number)
+    plan: dict[str, Any] | None = await agent.call("read_json", uri=join(output, name))
+    if plan is None:
+        raise UserError(f"{output} holds no {name}", "run prepare again")
+    places.plan.write_text(json.dumps(plan))
+    return plan
 
 
 def _link_model(source: "os.PathLike[str]", places: Places) -> None:

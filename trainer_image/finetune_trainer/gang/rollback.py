@@ -1,0 +1,35 @@
+"""After a loss that is no number: how often the run goes back, and the plan it goes on with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from finetune_api.exits import ExitClass
+from finetune_api.training import NonFinite
+from finetune_trainer.gang.ledger import Ledger
+
+MOST = 2
+FACTOR = 0.5
+"""Of the learning rate that failed."""
+
+
+def rollbacks(ledger: Ledger) -> int:
+    """How often a run has gone back so far."""
+    return sum(record.reason is ExitClass.NON_FINITE for record in ledger.records.values())
+
+
+def may_roll_back(asked: NonFinite, ledger: Ledger) -> bool:
+    """May a run whose loss has just become no number go on?"""
+    return asked is NonFinite.ROLLBACK and rollbacks(ledger) < MOST
+
+
+def revised(plan: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """Prepare's plan, as it is after so many rollbacks."""
+    if not times:
+        return dict(plan)
+    rate = plan["learningRate"] * FACTOR**times
+    reason = f"learning rate {rate:g}: the loss became no number {times} {_times(times)}"
+    return {**plan, "learningRate": rate, "reasons": [*plan.get("reasons", [])[:15], reason]}
+
+
+def _times(count: int) -> str:
+    return "time" if count == 1 else "times"
