@@ -90,7 +90,9 @@ METHODS = (
     "full", "freeze", "headOnly", "lora", "qlora", "ia3", "promptTuning", "prefixTuning",
     "pTuning", "peft",
 )  # fmt: skip
-WHOLE_METHODS = ("qlora", "promptTuning", "prefixTuning", "pTuning")
+VIRTUAL_METHODS = ("promptTuning", "prefixTuning", "pTuning")
+"""Methods that put virtual tokens before each row."""
+WHOLE_METHODS = ("qlora", *VIRTUAL_METHODS)
 """Methods that ZeRO-3 cannot train: quantised weights are not split as they are stored, and the
 adapters of virtual tokens are made by a pass that all ranks would have to join when one saves."""
 
@@ -328,6 +330,21 @@ RULES: tuple[Rule, ...] = (
         "and values are not computed again",
         holds=lambda spec: (
             spec.method.prefix_tuning is None or not spec.training.gradient_checkpointing
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel=f"!self.training.packing || ((({_SUPERVISED}) || (has(self.objective) && "
+        "self.objective == 'Pretrain')) && !("
+        f"{_any_of(VIRTUAL_METHODS, 'self.method')}))",
+        message="training.packing is for objectives SFT and Pretrain and methods other than "
+        f"{', '.join(VIRTUAL_METHODS)}: remove it",
+        holds=lambda spec: (
+            not spec.training.packing
+            or (
+                learnt(spec.task, spec.objective) in (Objective.SFT, Objective.PRETRAIN)
+                and spec.method.kind not in VIRTUAL_METHODS
+            )
         ),
     ),
     Rule(

@@ -123,6 +123,13 @@ class Training(Document):
     more time, far less memory. Default: only when one row does not fit otherwise."""
     early_stopping: EarlyStopping = Field(default_factory=EarlyStopping)
     """When training stops before its last step, and which weights it ends with."""
+    packing: bool = False
+    """Lay the rows of a micro-batch end to end instead of padding them, for TextGeneration with
+    `SFT` or `Pretrain` and methods without virtual tokens. Each row is still read as if alone:
+    the model is tried on two rows first, and packing is left off (report/packing.json) where it
+    would read across them. What is learnt is the same; whether it is faster is a matter of
+    lengths: attention looks at all tokens of a micro-batch, and rows of similar length are put
+    together anyway."""
     non_finite: NonFinite = NonFinite.STOP
     """What follows when the loss or the gradient is no number: `Stop` ends the run, `Rollback` goes
     back to the last checkpoint with half the learning rate, twice at most. Each counts as a failed

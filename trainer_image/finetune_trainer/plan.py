@@ -38,6 +38,9 @@ SAVE_RATE = 50 * 10**6
 """Bytes a second that a checkpoint is assumed to reach the bucket with."""
 GRACE_FACTOR = 3
 LOCAL_CHECKPOINTS = 3
+MASK_BYTES = 5
+"""Of each pair of tokens of a packed micro-batch: the mask that keeps rows apart, as truth values
+and as the float32 numbers that attention adds."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ def rank_bytes(
     ).total  # fmt: skip
     if config.spec.training.l2sp:
         training += shape.trainable * compute_bytes
+    if config.spec.training.packing:
+        training += MASK_BYTES * (rows * length) ** 2
     if config.device is Device.CUDA:
         return training
     return max(training, loading(shape, world=world, zero_stage=stage))

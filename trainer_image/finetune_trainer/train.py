@@ -60,7 +60,7 @@ class FineTuneTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Count useful tokens beside the step itself; the loss told is the rows' alone."""
-        self.steps.tokens += int(inputs["attention_mask"].sum())
+        self.steps.tokens += _useful_tokens(inputs)
         loss = super().training_step(model, inputs, num_items_in_batch)
         return loss - self._penalty if self.near_base is not None else loss
 
@@ -126,6 +126,11 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     if not steps.stopped and best.restore() and gang.is_main:
         session.channel.best(best.best.step, best.best.loss)
     return steps
+
+
+def _useful_tokens(inputs: Any) -> int:
+    mask = inputs.get("attention_mask")
+    return int(mask.sum()) if mask is not None else inputs["input_ids"].numel()
 
 
 def _in_float32(model: torch.nn.Module) -> None:

@@ -235,6 +235,9 @@ def _hyperparameters_that_fit(spec: Any) -> None:
         training.pop("labelSmoothing", None)
     if spec["task"] in ("Summarization", "Translation"):
         training.pop("neftuneAlpha", None)
+    learns = spec.get("objective", "SFT") if spec["task"] == "TextGeneration" else None
+    if learns not in ("SFT", "Pretrain") or set(method).intersection(rules.VIRTUAL_METHODS):
+        training.pop("packing", None)
     if "prefixTuning" in method:
         training.pop("gradientCheckpointing", None)
 

@@ -99,6 +99,7 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
         ("method", {"pTuning": {}}), ("distribution.deepspeed.zeroStage", 3)
     ),
     "evaluation.gate.metric is not": changed(("evaluation.gate.metric", "bleu")),
+    "training.packing is for": changed(("training.packing", True)),
     "output.artifacts is for methods": changed(
         ("method", {"full": {}}), ("output.artifacts", ["Merged"])
     ),

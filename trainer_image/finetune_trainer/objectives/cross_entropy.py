@@ -32,9 +32,9 @@ def cross_entropy_trainer(options: dict[str, Any], **parts: Any) -> CrossEntropy
     return CrossEntropyTrainer(args=arguments, **parts)
 
 
-def collator(pad: int) -> Any:
-    """Pads ids and labels to the longest row of the batch."""
-    return DataCollatorForLanguageModeling(pad_token_id=pad)
+def collator(pad: int, *, flat: bool = False) -> Any:
+    """Pads ids and labels to the longest row of the batch, or lays its rows end to end."""
+    return DataCollatorForLanguageModeling(pad_token_id=pad, padding_free=flat)
 
 
 def loss_and_tokens(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:

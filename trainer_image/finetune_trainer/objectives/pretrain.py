@@ -12,27 +12,20 @@ from finetune_api.progress import Stage
 from finetune_trainer import zero
 from finetune_trainer.data.pieces import PieceEncoder
 from finetune_trainer.evaluate import baseline, texts
-from finetune_trainer.evaluate.forward import Rows, forward
+from finetune_trainer.evaluate.forward import forward
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.model.load import Loaded
-from finetune_trainer.objectives.cross_entropy import (
-    collator,
-    cross_entropy_trainer,
-    loss_and_tokens,
-    mean_loss,
-)
+from finetune_trainer.objectives.cross_entropy import loss_and_tokens
+from finetune_trainer.objectives.written import LENGTH_CAP, Written
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
 
-LENGTH_CAP = 2048
 
-
-class Pretrain:
+class Pretrain(Written):
     """Measures the loss of the test texts, trains, measures it again."""
 
     def __init__(self, session: Session, tokenizer: Any, loaded: Loaded) -> None:
-        self.session, self.tokenizer, self.loaded = session, tokenizer, loaded
-        self.parts = Rows.of_parts(session.places.prepared, collator(tokenizer.pad_token_id))
+        super().__init__(session, tokenizer, loaded)
         add_fused_lm_head(loaded.model)
 
     @staticmethod
@@ -53,14 +46,7 @@ class Pretrain:
             return {"losses": found}, {"rows": len(found)}
 
         self.base = baseline.measured(self.session, measure)["losses"]
-
-    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
-        """TRL's SFTTrainer with our core."""
-        return cross_entropy_trainer(options, processing_class=self.tokenizer, **parts)
-
-    def validate(self, model: Any) -> float:
-        """Mean loss of the validation rows' tokens."""
-        return mean_loss(model, self.parts["validation"], self.session)
+        self.pack()
 
     def evaluate(self, model: Any) -> None:
         """Loss and perplexity against the base's."""

@@ -8,23 +8,19 @@ from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
 from finetune_trainer.data.answers import AnswerEncoder
 from finetune_trainer.evaluate import answers
-from finetune_trainer.evaluate.forward import Rows
 from finetune_trainer.evaluate.generate import Writer
 from finetune_trainer.evaluate.report import write_answers
 from finetune_trainer.model.load import Loaded
-from finetune_trainer.objectives.cross_entropy import collator, cross_entropy_trainer, mean_loss
+from finetune_trainer.objectives.written import LENGTH_CAP, Written
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
 
-LENGTH_CAP = 2048
 
-
-class Supervised:
+class Supervised(Written):
     """Has the model answer, trains, has it answer again."""
 
     def __init__(self, session: Session, tokenizer: Any, loaded: Loaded) -> None:
-        self.session, self.tokenizer, self.loaded = session, tokenizer, loaded
-        self.parts = Rows.of_parts(session.places.prepared, collator(tokenizer.pad_token_id))
+        super().__init__(session, tokenizer, loaded)
         self.writer = Writer(session, tokenizer, self.parts["test"])
 
     @staticmethod
@@ -36,14 +32,7 @@ class Supervised:
     def baseline(self) -> None:
         """What the base answers to the test rows' prompts."""
         self.base = self.writer.of_base(self.loaded.model)
-
-    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
-        """TRL's SFTTrainer with our core."""
-        return cross_entropy_trainer(options, processing_class=self.tokenizer, **parts)
-
-    def validate(self, model: Any) -> float:
-        """Mean loss of the validation rows' learnt tokens."""
-        return mean_loss(model, self.parts["validation"], self.session)
+        self.pack()
 
     def evaluate(self, model: Any) -> None:
         """Exact match, and for JSON its validity, against the base's answers."""
