@@ -113,7 +113,7 @@ def _of(table: dict[Any, tuple[Any, ...]]) -> str:
     return f"{literal}[self.task == 'TextGeneration' ? {objective} : self.task]"
 
 
-PREFERENCES = (Objective.DPO, Objective.ORPO)
+PREFERENCES = (Objective.DPO, Objective.ORPO, Objective.KTO)
 """Objectives that weigh with ``training.beta``."""
 _SUPERVISED = "self.task == 'TextGeneration' && (!has(self.objective) || self.objective == 'SFT')"
 
@@ -174,7 +174,7 @@ RULES: tuple[Rule, ...] = (
         scope="spec",
         cel="!has(self.training.beta) || (has(self.objective) && "
         f"self.objective in {[*map(str, PREFERENCES)]})",
-        message=f"training.beta is for objectives {' and '.join(PREFERENCES)} only: remove it",
+        message=f"training.beta is for objectives {', '.join(PREFERENCES)} only: remove it",
         holds=lambda spec: spec.training.beta is None or spec.objective in PREFERENCES,
     ),
     Rule(
