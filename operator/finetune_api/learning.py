@@ -21,6 +21,7 @@ class Objective(StrEnum):
     DPO = "DPO"
     ORPO = "ORPO"
     KTO = "KTO"
+    REWARD = "Reward"
 
 
 class Layout(StrEnum):
@@ -57,6 +58,7 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Objective.DPO: (Layout.PREFERENCE,),
     Objective.ORPO: (Layout.PREFERENCE,),
     Objective.KTO: (Layout.KTO,),
+    Objective.REWARD: (Layout.PREFERENCE,),
 }
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
@@ -71,6 +73,7 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Objective.DPO: ("preference_accuracy", "reward_accuracy"),
     Objective.ORPO: ("preference_accuracy",),
     Objective.KTO: ("reward_auroc", "preference_auroc"),
+    Objective.REWARD: ("pairwise_accuracy",),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
 LOWER_IS_BETTER: frozenset[str] = frozenset({"mae", "perplexity", "loss"})

@@ -203,10 +203,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel=f"!(self.task in {[*map(str, WRITING)]}) || !has(self.method.headOnly)",
+        cel=f"!(self.task in {[*map(str, WRITING)]}) || !has(self.method.headOnly) || "
+        "(has(self.objective) && self.objective == 'Reward')",
         message="method.headOnly is not for tasks that write text, whose output layer belongs to "
         "the base: use freeze",
-        holds=lambda spec: spec.task not in WRITING or spec.method.head_only is None,
+        holds=lambda spec: (
+            spec.task not in WRITING
+            or spec.method.head_only is None
+            or spec.objective is Objective.REWARD
+        ),
     ),
     Rule(
         scope="spec",

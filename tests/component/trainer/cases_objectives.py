@@ -24,6 +24,54 @@ def write_judged(path: Path, count: int = 160, seed: int = 1, shuffled: bool = F
             file.write(json.dumps(row) + "\n")
 
 
+def plain_rewards(base: str, prepared: str, part: str, adapter: str | None = None) -> Any:
+    """Plain transformers and PEFT, nothing of ours: rewards of each row's chosen and rejected
+    answer."""
+    import datasets
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.from_pretrained(adapter or base)
+    model = AutoModelForSequenceClassification.from_pretrained(base, config=config)
+    model = (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
+    assert config.id2label == {0: "reward"}
+    with torch.no_grad():
+        return [
+            [
+                float(model(torch.tensor([row[name]])).logits)
+                for name in ("input_ids", "rejected_ids")
+            ]
+            for row in datasets.load_from_disk(f"{prepared}/{part}")
+        ]
+
+
+def probe_of_rewards(shuffled: bool) -> dict[str, Any]:
+    """A linear reward of drawn differences: its share of new ones that are positive, and the same
+    of the weights that plain scikit-learn finds."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    from finetune_trainer.evaluate import reward_probe
+
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=30)
+
+    def drawn(count: int) -> Any:
+        rows = rng.normal(size=(count, 30))
+        sign = np.sign(rows @ truth + 0.5 * rng.logistic(size=count))
+        return (rows * (rng.choice([-1, 1], count) if shuffled else sign)[:, None]).astype("f")
+
+    train, new = drawn(400), drawn(2000)
+    both = LogisticRegression(fit_intercept=False).fit(
+        np.concatenate([train, -train]), np.repeat([1, 0], len(train))
+    )
+    found = reward_probe.fit(train, 1)
+    return {
+        "found": float((new @ found > 0).mean()), "plain": float((new @ both.coef_[0] > 0).mean()),
+    }  # fmt: skip
+
+
 def run_told(events: str, told: str) -> int:
     """A rank that leaves what KTO's loss was given, micro-batch by micro-batch."""
     from finetune_trainer.objectives import kto
