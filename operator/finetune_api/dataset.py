@@ -69,7 +69,8 @@ class Columns(Document):
     text: Word = "text"
     """Column with the input text."""
     label: Word = "label"
-    """Column with the class name, the list of labels, or the number."""
+    """Column with the class name, the list of labels, or the number; for layout `KTO` with `true`
+    where the answer is good, else `false`."""
     prompt: Word = "prompt"
     """Column with what the model is asked."""
     completion: Word = "completion"
@@ -111,8 +112,9 @@ class Dataset(Document):
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
     (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
-    text (`Text`), or a prompt with a better and a worse answer (`Preference`). `Auto` goes by task,
-    objective and the columns of the first row."""
+    text (`Text`), a prompt with a better and a worse answer (`Preference`), or a prompt with an
+    answer that was judged (`KTO`). `Auto` goes by task, objective and the columns of the first
+    row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     labels: LabelKind = LabelKind.AUTO

@@ -25,13 +25,15 @@ LEARNING_RATES = {
 they are to be, the larger the step."""
 
 
-DPO_SHARE = 0.05
-"""Of a method's rate: DPO only shifts what the base already knows, and a large step spoils it."""
+SHIFT_SHARE = 0.05
+"""Of a method's rate, where an objective only shifts what the base already knows: a large step
+spoils it."""
+SHIFTING = (Objective.DPO, Objective.KTO)
 
 
 def learning_rate(method: Method, objective: Objective | None = None) -> float:
     """Peak learning rate of a method for an objective."""
-    share = DPO_SHARE if objective is Objective.DPO else 1.0
+    share = SHIFT_SHARE if objective in SHIFTING else 1.0
     return LEARNING_RATES[method.kind] * share
 
 

@@ -20,6 +20,8 @@ class Objective(StrEnum):
     PRETRAIN = "Pretrain"
     DPO = "DPO"
     ORPO = "ORPO"
+    KTO = "KTO"
+    REWARD = "Reward"
 
 
 class Layout(StrEnum):
@@ -32,6 +34,7 @@ class Layout(StrEnum):
     SOURCE_TARGET = "SourceTarget"
     TEXT = "Text"
     PREFERENCE = "Preference"
+    KTO = "KTO"
     SPANS = "Spans"
     TOKEN_TAGS = "TokenTags"  # noqa: S105
 
@@ -54,6 +57,8 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Objective.PRETRAIN: (Layout.TEXT,),
     Objective.DPO: (Layout.PREFERENCE,),
     Objective.ORPO: (Layout.PREFERENCE,),
+    Objective.KTO: (Layout.KTO,),
+    Objective.REWARD: (Layout.PREFERENCE,),
 }
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
@@ -67,6 +72,8 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Objective.PRETRAIN: ("perplexity", "loss"),
     Objective.DPO: ("preference_accuracy", "reward_accuracy"),
     Objective.ORPO: ("preference_accuracy",),
+    Objective.KTO: ("reward_auroc", "preference_auroc"),
+    Objective.REWARD: ("pairwise_accuracy",),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
 LOWER_IS_BETTER: frozenset[str] = frozenset({"mae", "perplexity", "loss"})

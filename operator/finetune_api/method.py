@@ -137,7 +137,7 @@ class Method(Document):
     """Train some layers: `freeze: {trainable: ["encoder.layer.11"]}`."""
     head_only: HeadOnly | None = None
     """Train the head alone, on frozen features: `headOnly: {}`. Not for language models, whose
-    output layer belongs to the base."""
+    output layer belongs to the base, but for reward models."""
     lora: Lora | None = None
     """Train low-rank adapters: `lora: {rank: 16}`."""
     qlora: QLora | None = None

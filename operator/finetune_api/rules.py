@@ -115,7 +115,7 @@ def _of(table: dict[Any, tuple[Any, ...]]) -> str:
     return f"{literal}[self.task == 'TextGeneration' ? {objective} : self.task]"
 
 
-PREFERENCES = (Objective.DPO, Objective.ORPO)
+PREFERENCES = (Objective.DPO, Objective.ORPO, Objective.KTO)
 """Objectives that weigh with ``training.beta``."""
 _SUPERVISED = "self.task == 'TextGeneration' && (!has(self.objective) || self.objective == 'SFT')"
 
@@ -176,7 +176,7 @@ RULES: tuple[Rule, ...] = (
         scope="spec",
         cel="!has(self.training.beta) || (has(self.objective) && "
         f"self.objective in {[*map(str, PREFERENCES)]})",
-        message=f"training.beta is for objectives {' and '.join(PREFERENCES)} only: remove it",
+        message=f"training.beta is for objectives {', '.join(PREFERENCES)} only: remove it",
         holds=lambda spec: spec.training.beta is None or spec.objective in PREFERENCES,
     ),
     Rule(
@@ -205,10 +205,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel=f"!(self.task in {[*map(str, WRITING)]}) || !has(self.method.headOnly)",
+        cel=f"!(self.task in {[*map(str, WRITING)]}) || !has(self.method.headOnly) || "
+        "(has(self.objective) && self.objective == 'Reward')",
         message="method.headOnly is not for tasks that write text, whose output layer belongs to "
         "the base: use freeze",
-        holds=lambda spec: spec.task not in WRITING or spec.method.head_only is None,
+        holds=lambda spec: (
+            spec.task not in WRITING
+            or spec.method.head_only is None
+            or spec.objective is Objective.REWARD
+        ),
     ),
     Rule(
         scope="spec",

@@ -207,7 +207,7 @@ def _load(job: JobConfig, folder: Path) -> Loaded:
 
     uri = job.spec.model.uri
     config = checks.read_config(folder, uri)
-    task_class(job.spec.task).check(config, uri)
+    task_class(job.spec).check(config, uri)
     return Loaded(config, checks.read_tokenizer(folder, job.spec.model))
 
 
@@ -221,7 +221,7 @@ def _build(
 
     out = scratch / "prepared"
     built = build(
-        rows, job.spec.dataset, task_class(job.spec.task).encoding(job, loaded.tokenizer),
+        rows, job.spec.dataset, task_class(job.spec).encoding(job, loaded.tokenizer),
         seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
         model_config=loaded.config, virtual_tokens=job.spec.method.virtual_tokens,
         scratch=scratch / "work", out=out, say=say,
@@ -246,7 +246,7 @@ def _result(
     from finetune_trainer.plan import make_needs, make_plan
     from finetune_trainer.tasks.registry import task_class
 
-    task = task_class(job.spec.task)
+    task = task_class(job.spec)
     base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
     shape = shape_to_train(base, job.spec)
     summary = DataSummary.model_validate(report["summary"])

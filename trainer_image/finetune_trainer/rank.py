@@ -93,7 +93,7 @@ def _stages(session: Any, resume: Path | None) -> None:
 
     job, channel = session.job, session.channel
     tokenizer = checks.read_tokenizer(session.places.model, job.spec.model)
-    task = task_class(job.spec.task)(session, tokenizer)
+    task = task_class(job.spec)(session, tokenizer)
     zero.place(session, task.loaded.model)
     task.baseline()
     model = trainable(task.loaded, job.spec)

@@ -29,6 +29,7 @@ def _load(name: str, path: Path) -> Any:
 HERE = Path(__file__).parent
 forkserver = _load("trainer_forkserver", HERE.parent / "forkserver.py")
 cases = _load("trainer_cases", HERE / "cases.py")
+objectives = _load("trainer_cases_objectives", HERE / "cases_objectives.py")
 GLOBAL_BATCH = 8
 
 
@@ -276,6 +277,11 @@ def tagging(bench_of: Any) -> Bench:
 @pytest.fixture(scope="session", name="cases")
 def _cases() -> Any:
     return cases
+
+
+@pytest.fixture(scope="session", name="objectives")
+def _objectives() -> Any:
+    return objectives
 
 
 @pytest.fixture(scope="session", name="forkserver")

@@ -262,7 +262,7 @@ def _fit_the_task(spec: Any) -> None:
     if spec["task"] != "TextClassification":
         spec["dataset"].pop("labels", None)
     generates = spec["task"] == "TextGeneration"
-    if spec["task"] in WRITING:
+    if spec["task"] in WRITING and spec.get("objective") != "Reward":
         method = spec["method"]
         method.update({"full": {}} if method.pop("headOnly", None) is not None else {})
     if not generates:

@@ -20,6 +20,7 @@ from finetune_api.errors import DataError
 from finetune_api.learning import LabelKind, Layout
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
+from finetune_trainer.data.judgements import Judgements
 from finetune_trainer.data.label_lists import LabelLists
 from finetune_trainer.data.label_sets import LabelSets
 from finetune_trainer.data.layouts import LAYOUTS, choose, tell_missing
@@ -33,8 +34,9 @@ SCHEMA = pa.schema([("content", pa.string())])
 CHUNK_ROWS = 2000
 CHUNK_CHARS = 4 * 1024 * 1024
 
-NAMED: dict[LabelKind | None, dict[str, str]] = {
+NAMED: dict[LabelKind | Layout | None, dict[str, str]] = {
     LabelKind.MULTI: {"label": "labels"}, LabelKind.NUMBER: {"label": "number"},
+    Layout.KTO: {"label": "judgement"},
 }  # fmt: skip
 """What a role is called where its column holds another type of values."""
 
@@ -149,7 +151,7 @@ class Gatherer:
                 self.kind = _kind(self.dataset, reader)
             self.labels = self._labels(self.layout)
         layout = _layout(self.layout or self.possible[0], self.kind)(columns)
-        named = NAMED.get(self.kind, {})
+        named = NAMED.get(self.kind or self.layout, {})
         roles = {getattr(columns, role): named.get(role, role) for role in layout.roles}
         needed = roles.keys()
         if reader.header_line is not None and seen and not needed <= set(seen):
@@ -181,6 +183,8 @@ class Gatherer:
                 return LabelSets(columns.spans, "a kind of entity", self.problems)
             case Layout.TOKEN_TAGS:
                 return LabelSets(columns.tags, "a kind of entity", self.problems)
+            case Layout.KTO:
+                return Judgements(columns.label, self.problems)
         return None
 
     def _keep(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from finetune_api.dataset import Columns
 from finetune_api.learning import Layout
+from finetune_trainer.data.judgements import Judged
 from finetune_trainer.data.problems import shown
 from finetune_trainer.data.row import Row, Tell, encodable, sound_text
 from finetune_trainer.data.spans import Spans, TokenTags
@@ -253,6 +254,7 @@ LAYOUTS: dict[Layout, type[Any]] = {
     Layout.SPANS: Spans,
     Layout.TOKEN_TAGS: TokenTags,
     Layout.PREFERENCE: Preference,
+    Layout.KTO: Judged,
     Layout.TEXT: Text,
 }
 

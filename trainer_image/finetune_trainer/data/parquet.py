@@ -80,6 +80,9 @@ class ParquetRows:
             sound, rule = _is_list(kind), f"must be a list of {LISTS[role][0]}"
         elif role == "label":
             sound, rule = _is_text(kind) or kinds.is_integer(kind), "must be text or a whole number"
+        elif role == "judgement":
+            sound = kinds.is_boolean(kind) or kinds.is_integer(kind) or _is_text(kind)
+            rule = "must be true or false"
         elif role == "number":
             sound, rule = kinds.is_floating(kind) or kinds.is_integer(kind), "must be a number"
         else:

@@ -17,7 +17,11 @@ from finetune_trainer.session import Session
 
 Batch = dict[str, torch.Tensor]
 REFERENCE = "reference"
-"""What the base makes of a row, beside the row: for losses, not for models."""
+"""What the base makes of a row, as bits."""
+JUDGED = "good"
+"""Whether a row's answer is a good one."""
+BESIDE = ("labels", REFERENCE, JUDGED)
+"""What stands beside a row: for losses, not for models."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ def _merge(
 
 def without_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What a model is given when nothing is learnt."""
-    return {name: value for name, value in batch.items() if name not in ("labels", REFERENCE)}
+    return {name: value for name, value in batch.items() if name not in BESIDE}
 
 
 def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -26,6 +26,14 @@ def compare(
     return comparing.compare(metrics, base_right, tuned_right, seed=seed)
 
 
+def compare_margins(base: Scores, tuned: Scores, *, seed: int) -> Comparison:
+    """``pairwise_accuracy``: the share of rows whose chosen answer has the larger reward. By how
+    much larger it is [rows]."""
+    base_right, tuned_right = preferred(base), preferred(tuned)
+    metrics = {"pairwise_accuracy": comparing.mean_of(base_right, tuned_right)}
+    return comparing.compare(metrics, base_right, tuned_right, seed=seed)
+
+
 def margins(rows: Likelihoods, a_token: bool) -> Scores:
     """By how much the chosen answer's log-likelihood is larger [rows]."""
     chosen, chosen_tokens, rejected, rejected_tokens = rows.astype(float).T

@@ -110,8 +110,9 @@ def features(
         mask = batch["attention_mask"]
         before_head = caught.pop()
         if before_head.dim() == 3:
-            # Decoders apply the head to every position and take the last real token.
-            last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1)
+            # Decoders apply the head to every position and take the last token that is no padding.
+            real = batch["input_ids"] != model.config.pad_token_id
+            last = (real * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1)
             before_head = before_head[torch.arange(len(last), device=last.device), last]
         hidden = outputs["hidden_states"][-1]
         weights = mask.unsqueeze(-1).to(hidden.dtype)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.jobconfig import JobConfig
+from finetune_api.learning import Objective
 from finetune_api.progress import Plan
 from finetune_trainer.storage.hub import loadable
 
@@ -32,9 +33,12 @@ def write_card(
     from huggingface_hub import ModelCard, ModelCardData
 
     spec = job.spec
+    pipeline = PIPELINES[spec.task]
+    if spec.objective is Objective.REWARD:
+        pipeline = PIPELINES["TextClassification"]
     about = ModelCardData(
         base_model=loadable(spec.model.uri)[0], library_name="peft" if spec.method.makes_adapter
-        else "transformers", pipeline_tag=PIPELINES[spec.task], tags=["finetune-operator"],
+        else "transformers", pipeline_tag=pipeline, tags=["finetune-operator"],
     )  # fmt: skip
     ModelCard(f"---\n{about.to_yaml()}\n---\n\n{_text(job, plan, comparison, data)}").save(
         folder / "README.md"
@@ -64,7 +68,7 @@ def _text(
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"""# {job.name}
 
-Fine-tuned from `{spec.model.uri}` for {spec.task}.
+Fine-tuned from `{spec.model.uri}` for {" ".join(filter(None, (spec.task, spec.objective)))}.
 
 ## Base against tuned
 

@@ -30,7 +30,7 @@ class DPO(Preference):
 
     def row_loss(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """-log σ(β × the chosen answer's gain over the rejected one's)."""
-        gained = likelihoods(model, batch) - batch[REFERENCE]
+        gained = likelihoods(model, batch) - batch[REFERENCE].view(torch.float32)
         return -functional.logsigmoid(self.beta * (gained[:, 0] - gained[:, 2]))
 
     def compare(self, base: Likelihoods, tuned: Likelihoods) -> Comparison:

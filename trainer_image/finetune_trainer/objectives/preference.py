@@ -20,11 +20,12 @@ from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
 from finetune_trainer import zero
 from finetune_trainer.data.encode import IGNORED
-from finetune_trainer.data.preferences import PreferenceEncoder
+from finetune_trainer.data.preferences import REJECTED, PreferenceEncoder
 from finetune_trainer.evaluate import baseline, preferences
 from finetune_trainer.evaluate.forward import REFERENCE, Rows, forward
 from finetune_trainer.evaluate.preferences import Likelihoods
 from finetune_trainer.evaluate.report import write_comparison
+from finetune_trainer.losses import number_bits
 from finetune_trainer.model.load import Loaded
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
@@ -33,6 +34,8 @@ from finetune_trainer.train import FineTuneTrainer
 LENGTH_CAP = 2048
 SEQUENCES = 2
 """Texts that a row makes the model read."""
+READ = ("input_ids", "attention_mask", "labels")
+"""What a model with TRL's language-model head is given of a batch."""
 
 
 class RowLossTrainer(Trainer):
@@ -54,15 +57,15 @@ class PreferenceTrainer(FineTuneTrainer, RowLossTrainer):
 
 
 class PairCollator:
-    """Chosen answers with their prompts, then the rejected ones, padded to the longest."""
+    """Chosen answers with their prompts, then those in column ``second``, padded to the longest."""
 
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
+    def __init__(self, pad: int, second: str = REJECTED.name) -> None:
+        self.pad, self.second = pad, second
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """``input_ids``, ``attention_mask`` and ``labels`` [2 × rows, longest]; where rows have
-        it, ``reference`` [rows, 4]."""
-        texts = [row["input_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
+        it, the bits of ``reference`` [rows, 4]."""
+        texts = [row["input_ids"] for row in rows] + [row[self.second] for row in rows]
         shape = len(texts), max(map(len, texts))
         ids = torch.full(shape, self.pad, dtype=torch.int64)
         mask = torch.zeros(shape, dtype=torch.int64)
@@ -74,18 +77,22 @@ class PairCollator:
             labels[number, prompt : len(text)] = ids[number, prompt : len(text)]
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         if REFERENCE in rows[0]:
-            batch[REFERENCE] = torch.tensor([row[REFERENCE] for row in rows])
+            batch[REFERENCE] = number_bits([row[REFERENCE] for row in rows])
         return batch
 
 
 def likelihoods(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Of each row: log-likelihood and number of tokens of the chosen answer, then of the rejected
     one [rows, 4]."""
-    inputs = {name: value for name, value in batch.items() if name != REFERENCE}
+    return torch.cat(likelihood(model, batch).chunk(2), dim=1)
+
+
+def likelihood(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Of each text: log-likelihood and number of tokens of its answer [texts, 2]."""
+    inputs = {name: batch[name] for name in READ}
     outputs = model(**inputs, use_cache=False, fused_lm_head=True)
     tokens = outputs.label_mask.sum(dim=1).float()
-    both = torch.stack([outputs.log_probs.float().sum(dim=1), tokens], dim=1)
-    return torch.cat(both.chunk(2), dim=1)
+    return torch.stack([outputs.log_probs.float().sum(dim=1), tokens], dim=1)
 
 
 class Preference:

@@ -5,21 +5,28 @@ Rows are read and checked before any library of models is imported.
 
 from importlib import import_module
 
+from finetune_api.job import FineTuneJobSpec
+from finetune_api.learning import Objective, learnt
 from finetune_api.learning import Task as TaskName
 from finetune_trainer.tasks.task import Task
 
-MODULES = {
+MODULES: dict[TaskName | Objective, str] = {
+    Objective.REWARD: "reward",
     TaskName.SUMMARIZATION: "sequence_to_sequence",
     TaskName.TEXT_CLASSIFICATION: "text_classification",
     TaskName.TEXT_GENERATION: "text_generation",
     TaskName.TRANSLATION: "sequence_to_sequence",
     TaskName.TOKEN_CLASSIFICATION: "token_classification",
 }
-"""The module whose class has the task's name."""
+"""The module whose class has the task's name, or that of an objective that has a model of its own
+kind."""
 
 
-def task_class(name: TaskName) -> type[Task]:
-    """The implementation of a task."""
+def task_class(spec: FineTuneJobSpec) -> type[Task]:
+    """The implementation of a job's task."""
+    name = learnt(spec.task, spec.objective)
+    if name not in MODULES:
+        name = spec.task
     module = import_module(f"finetune_trainer.tasks.{MODULES[name]}")
     found: type[Task] = getattr(module, name.value)
     return found
