@@ -9,6 +9,7 @@ from finetune_api.learning import Task as TaskName
 from finetune_trainer.tasks.task import Task
 
 MODULES = {
+    TaskName.QUESTION_ANSWERING: "question_answering",
     TaskName.SUMMARIZATION: "sequence_to_sequence",
     TaskName.TEXT_CLASSIFICATION: "text_classification",
     TaskName.TEXT_GENERATION: "text_generation",
