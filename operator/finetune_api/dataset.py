@@ -93,6 +93,13 @@ class Columns(Document):
     """Column with a text as a list of words."""
     tags: Word = "tags"
     """Column with a tag for each word: `O`, or `B-` and `I-` with the entity's label (IOB2)."""
+    context: Word = "context"
+    """Column with the text that holds the answer."""
+    question: Word = "question"
+    """Column with what is asked about it."""
+    answers: Word = "answers"
+    """Column with the answers as SQuAD has them: `{text: [...], answer_start: [...]}`, or a list of
+    `{text, answer_start}`, in characters from 0; empty lists where the context does not answer."""
 
 
 class Dataset(Document):
@@ -112,9 +119,9 @@ class Dataset(Document):
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
     (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
-    text (`Text`), a prompt with a better and a worse answer (`Preference`), or a prompt with an
-    answer that was judged (`KTO`). `Auto` goes by task, objective and the columns of the first
-    row."""
+    question about a text with its answers by place (`Answers`), a text (`Text`), a prompt with a
+    better and a worse answer (`Preference`), or a prompt with an answer that was judged (`KTO`).
+    `Auto` goes by task, objective and the columns of the first row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     labels: LabelKind = LabelKind.AUTO
@@ -131,7 +138,8 @@ class Dataset(Document):
     target. Default: covers 99 % of the rows, within the model's limit."""
     overlength: Overlength | None = None
     """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
-    them out (counted), `Split` makes them several rows (objective Pretrain only), `Fail` ends
-    prepare with the rows named. Default: `Split` for Pretrain, else `Truncate`."""
+    them out (counted), `Split` makes them several rows (objective Pretrain, and QuestionAnswering,
+    where they overlap by a third), `Fail` ends prepare with the rows named. Default: `Split` for
+    these two, else `Truncate`."""
 
     _rules = model_validator(mode="after")(rules.check("spec.dataset"))

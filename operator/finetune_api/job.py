@@ -197,8 +197,8 @@ class FineTuneJobSpec(Document):
     """What to train, on what, how, and where results go."""
 
     task: Task
-    """What the model learns to do: name a text's class, find the names in a text,
-    write an answer, summarise or translate a text."""
+    """What the model learns to do: name a text's class, find the names or the answer to a question
+    in a text, write an answer, summarise or translate a text."""
     objective: Objective | None = None
     """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers; `Pretrain`
     goes on with pretraining on plain texts; `DPO` (arXiv:2305.18290) and `ORPO` (arXiv:2403.07691)

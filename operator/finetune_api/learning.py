@@ -11,6 +11,7 @@ class Task(StrEnum):
     SUMMARIZATION = "Summarization"
     TRANSLATION = "Translation"
     TOKEN_CLASSIFICATION = "TokenClassification"  # noqa: S105  (a task, no password)
+    QUESTION_ANSWERING = "QuestionAnswering"
 
 
 class Objective(StrEnum):
@@ -37,6 +38,7 @@ class Layout(StrEnum):
     KTO = "KTO"
     SPANS = "Spans"
     TOKEN_TAGS = "TokenTags"  # noqa: S105
+    ANSWERS = "Answers"
 
 
 class LabelKind(StrEnum):
@@ -51,6 +53,7 @@ class LabelKind(StrEnum):
 LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Task.TEXT_CLASSIFICATION: (Layout.LABELS,),
     Task.TOKEN_CLASSIFICATION: (Layout.SPANS, Layout.TOKEN_TAGS),
+    Task.QUESTION_ANSWERING: (Layout.ANSWERS,),
     Objective.SFT: (Layout.PROMPT_COMPLETION, Layout.MESSAGES),
     Task.SUMMARIZATION: (Layout.SOURCE_TARGET,),
     Task.TRANSLATION: (Layout.SOURCE_TARGET,),
@@ -66,6 +69,7 @@ nothing tells."""
 METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1", "micro_f1", "r2", "spearman", "mae"),
     Task.TOKEN_CLASSIFICATION: ("micro_f1", "macro_f1"),
+    Task.QUESTION_ANSWERING: ("f1", "exact_match"),
     Objective.SFT: ("exact_match", "json_valid"),
     Task.SUMMARIZATION: ("rougeL", "rouge1", "rouge2", "exact_match"),
     Task.TRANSLATION: ("bleu", "bleu_char", "chrf", "exact_match"),

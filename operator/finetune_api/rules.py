@@ -165,11 +165,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         scope="spec",
         cel="!has(self.dataset.overlength) || self.dataset.overlength != 'Split' || "
+        "self.task == 'QuestionAnswering' || "
         "(has(self.objective) && self.objective == 'Pretrain')",
-        message="dataset.overlength Split is for objective Pretrain only: an answer cannot be "
-        "learnt without its beginning",
+        message="dataset.overlength Split is for objective Pretrain and task QuestionAnswering "
+        "only: an answer cannot be learnt without its beginning",
         holds=lambda spec: (
-            spec.dataset.overlength != "Split" or spec.objective is Objective.PRETRAIN
+            spec.dataset.overlength != "Split"
+            or spec.task is Task.QUESTION_ANSWERING
+            or spec.objective is Objective.PRETRAIN
         ),
     ),
     Rule(
@@ -325,6 +328,15 @@ RULES: tuple[Rule, ...] = (
         holds=lambda spec: (
             spec.task not in (Task.SUMMARIZATION, Task.TRANSLATION)
             or spec.training.neftune_alpha == 0
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel=f"self.task != 'QuestionAnswering' || !({_any_of(VIRTUAL_METHODS, 'self.method')})",
+        message=f"{', '.join(VIRTUAL_METHODS)} are not for QuestionAnswering: PEFT would not tell "
+        "the model where the question ends",
+        holds=lambda spec: (
+            spec.task is not Task.QUESTION_ANSWERING or not spec.method.virtual_tokens
         ),
     ),
     Rule(

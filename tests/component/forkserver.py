@@ -29,6 +29,7 @@ IMPORTS = (
     "finetune_trainer.rank", "finetune_trainer.train", "finetune_trainer.objectives.sft",
     "finetune_trainer.prepare", "finetune_trainer.data.sources", "finetune_trainer.data.build",
     "finetune_trainer.tasks.text_classification", "finetune_trainer.tasks.text_generation",
+    "finetune_trainer.tasks.question_answering", "torchmetrics.functional.text",
     "finetune_trainer.tasks.token_classification", "seqeval.metrics.sequence_labeling",
     "finetune_trainer.model.adapter",
 )  # fmt: skip

@@ -92,6 +92,26 @@ def token_loss(
     return total / items
 
 
+def pointer_loss(
+    logits: torch.Tensor, labels: torch.Tensor, *, smoothing: float = 0.0
+) -> torch.Tensor:
+    """Of each row: the mean cross-entropy of where an answer starts and where it ends [rows].
+
+    ``logits`` [rows, tokens, 2]; ``labels`` [rows, tokens]: 1 at the start, 2 at the end, 3 at
+    both, and -100 where no answer can be.
+    """
+    there = labels != IGNORED
+    likelihood = logits.float().masked_fill(~there[..., None], float("-inf")).log_softmax(dim=1)
+    losses = []
+    for side, bit in enumerate((1, 2)):
+        each = likelihood[..., side]
+        wanted = (there & (labels & bit > 0)).int().argmax(dim=1, keepdim=True)
+        right = -each.gather(1, wanted)[:, 0]
+        spread = -each.masked_fill(~there, 0).sum(dim=1) / there.sum(dim=1)
+        losses.append((1 - smoothing) * right + smoothing * spread)
+    return torch.stack(losses).mean(dim=0)
+
+
 def loss_and_tokens(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Of each row: the summed cross-entropy of its learnt tokens, and their number [rows, 2]."""
     each = functional.cross_entropy(

@@ -273,8 +273,11 @@ def _fit_the_task(spec: Any) -> None:
         spec["dataset"].pop("mask", None)
     if learns not in rules.PREFERENCES:
         spec.get("training", {}).pop("beta", None)
-    if learns != "Pretrain" and spec["dataset"].get("overlength") == "Split":
+    splits = learns in ("Pretrain", "QuestionAnswering")
+    if not splits and spec["dataset"].get("overlength") == "Split":
         spec["dataset"].pop("overlength")
+    if learns == "QuestionAnswering" and set(spec["method"]) & set(rules.VIRTUAL_METHODS):
+        spec["method"] = {"full": {}}
     known = LAYOUTS[learns]
     if spec["dataset"].get("layout") not in known:
         spec["dataset"].pop("layout", None)

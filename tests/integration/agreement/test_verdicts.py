@@ -122,6 +122,9 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "method.prefixTuning does not work": changed(
         ("method", {"prefixTuning": {}}), ("training.gradientCheckpointing", True)
     ),
+    "promptTuning, prefixTuning, pTuning are not": changed(
+        ("task", "QuestionAnswering"), ("method", {"pTuning": {}})
+    ),
     "objective is for task": changed(("objective", "SFT")),
     "dataset.labels is for task": changed(
         ("task", "TextGeneration"), ("dataset.labels", "Multi")

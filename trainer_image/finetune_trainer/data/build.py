@@ -30,7 +30,6 @@ from finetune_trainer.data.max_length import (
     refuse_length,
     refuse_overlength,
 )
-from finetune_trainer.data.pieces import pieces, split
 from finetune_trainer.data.rows import DROPPED, Rows
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.tasks.task import Encoding
@@ -87,11 +86,7 @@ def build(
     )
     policy = dataset.overlength or encoding.overlength
     over = refuse_overlength(extents.length, chosen.tokens, policy) & kept
-    made = np.ones(len(parts), np.int64)
-    if policy is Overlength.SPLIT:
-        made = pieces(extents.length, chosen.tokens)
-        gathered.notes.append(f"{int(over.sum())} long texts make {int(made[over].sum())} rows")
-    elif policy is Overlength.DROP:
+    if policy is Overlength.DROP:
         parts[over] = DROPPED
         dropped["overlength"] = int(over.sum())
     else:
@@ -101,17 +96,21 @@ def build(
     whole = policy is Overlength.SPLIT
     truncated = 0 if whole else int((over & (parts != DROPPED)).sum())
     say(f"tokenised; maxLength {chosen.tokens}: {chosen.reason}")
-    sizes = [int(made[parts == part].sum()) for part in range(len(PART_NAMES))]
-    for part, size in enumerate(sizes):
-        require_rows(size, PART_NAMES[part])
-    learnt = _write(
-        gathered, parts, extents.length, chosen.tokens, encoder, tokens, out,
+    for part, name in enumerate(PART_NAMES):
+        require_rows(int((parts == part).sum()), name)
+    written = _write(
+        gathered, parts, extents.length, chosen.tokens, encoder, encoding, tokens, out,
         splits=whole,
     )  # fmt: skip
+    sizes = written.rows
+    for part, name in enumerate(PART_NAMES):
+        require_rows(sizes[part], name)
+    if whole:
+        gathered.notes.append(f"{int(over.sum())} long texts make {written.pieces} rows")
+    dropped["answerInNoWindow"] = written.lost
     if gathered.labels:
         text = json.dumps(gathered.labels, ensure_ascii=False)
         (out / "labels.json").write_text(text, encoding="utf-8")
-    final = (extents.length if whole else np.minimum(extents.length, chosen.tokens))[parts == TRAIN]
     summary = DataSummary(
         rows=gathered.rows,
         train_rows=sizes[TRAIN],
@@ -119,8 +118,8 @@ def build(
         test_rows=sizes[TEST],
         dropped={reason: count for reason, count in dropped.items() if count},
         truncated=truncated,
-        tokens=int(final.sum()),
-        learnt_tokens=learnt,
+        tokens=written.tokens,
+        learnt_tokens=written.learnt,
         length_p50=int(np.percentile(extents.length[kept], 50)),
         length_p95=int(np.percentile(extents.length[kept], 95)),
         length_max=int(extents.length[kept].max()),
@@ -163,19 +162,31 @@ def _require_learning(summary: DataSummary) -> None:
         )
 
 
+@dataclass
+class Written:
+    """What was written: rows of each part, tokens of training rows and how many of them are learnt
+    (None where whole rows have labels instead), rows that long ones became, rows that were lost."""
+
+    rows: list[int]
+    tokens: int = 0
+    learnt: int | None = None
+    pieces: int = 0
+    lost: int = 0
+
+
 def _write(
     gathered: Gathered,
     parts: NDArray[np.int8],
     extent: NDArray[np.int32],
     max_length: int,
     encoder: Encoder,
+    encoding: Encoding,
     tokens: Path,
     out: Path,
     *,
     splits: bool,
-) -> int | None:
-    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut, or split. Returns
-    the number of training tokens that are learnt; None where whole rows have labels instead."""
+) -> Written:
+    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut, or split."""
     schema = encoder.schema
     is_classed = "labels" not in schema.names
     learns_tokens = not is_classed and schema.field("labels").type == pa.list_(pa.int32())
@@ -184,7 +195,7 @@ def _write(
     paths = [tokens.with_name(f"{name}.arrow") for name in PART_NAMES]
     sinks = [pa.OSFile(str(path), "wb") for path in paths]
     writers = [pa.ipc.new_stream(sink, schema) for sink in sinks]
-    learnt, start = 0, 0
+    written, start = Written([0] * len(PART_NAMES), learnt=0 if learns_tokens else None), 0
     with (
         pa.OSFile(str(tokens), "rb") as tokens_in,
         pa.OSFile(str(gathered.arrow), "rb") as texts_in,
@@ -194,30 +205,39 @@ def _write(
             batch = tokens_file.get_batch(number)
             here = slice(start, start + batch.num_rows)
             start += batch.num_rows
-            part_of = parts[here]
+            part_of, origins = parts[here], np.arange(batch.num_rows)
             over = np.flatnonzero((extent[here] > max_length) & (part_of != DROPPED))
             if len(over) and splits:
-                batch, origins = split(batch, max_length)
+                batch, origins = encoding.split(batch, max_length)
                 part_of = part_of[origins]
+                written.pieces += int(np.isin(origins, over).sum())
             elif len(over):
                 contents = texts_file.get_batch(number).column(0)
                 batch = encoder.cut(batch, over, contents, max_length)
+            if encoding.lost is not None:
+                useless = encoding.lost(batch) & ((part_of == TRAIN) | (part_of == VALIDATION))
+                written.lost += len(np.unique(origins[useless]))
+                part_of = np.where(useless, DROPPED, part_of)
             if is_classed:
                 labels = pa.array(gathered.label_ids[here].astype(np.int64))
                 batch = pa.record_batch([*batch.columns, labels], schema=schema)
             for part, writer in enumerate(writers):
                 rows = batch.filter(pa.array(part_of == part))
-                if rows.num_rows:
-                    writer.write_batch(rows)
-                if part == TRAIN and learns_tokens:
-                    learnt += (
+                if not rows.num_rows:
+                    continue
+                writer.write_batch(rows)
+                written.rows[part] += rows.num_rows
+                if part == TRAIN:
+                    written.tokens += int(lengths_of(rows).sum())
+                if part == TRAIN and written.learnt is not None:
+                    written.learnt += (
                         pc.sum(pc.not_equal(rows.column("labels").flatten(), IGNORED)).as_py() or 0
                     )
     for writer, sink in zip(writers, sinks, strict=True):
         writer.close()
         sink.close()
     _save(paths, out)
-    return learnt if learns_tokens else None
+    return written
 
 
 def _save(paths: list[Path], out: Path) -> None:

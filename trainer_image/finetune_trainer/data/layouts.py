@@ -12,6 +12,7 @@ from finetune_api.dataset import Columns
 from finetune_api.learning import Layout
 from finetune_trainer.data.judgements import Judged
 from finetune_trainer.data.problems import shown
+from finetune_trainer.data.questions import Answers
 from finetune_trainer.data.row import Row, Tell, encodable, sound_text
 from finetune_trainer.data.spans import Spans, TokenTags
 
@@ -51,6 +52,9 @@ COMMON = {
     "spans": ("spans", "entities", "annotations", "label", "labels", "ents"),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels", "iob_tags"),
+    "context": ("context", "passage", "paragraph", "document", "text"),
+    "question": ("question", "query"),
+    "answers": ("answers", "answer"),
 }
 """Names that people give to the column of a role."""
 
@@ -255,6 +259,7 @@ LAYOUTS: dict[Layout, type[Any]] = {
     Layout.TOKEN_TAGS: TokenTags,
     Layout.PREFERENCE: Preference,
     Layout.KTO: Judged,
+    Layout.ANSWERS: Answers,
     Layout.TEXT: Text,
 }
 

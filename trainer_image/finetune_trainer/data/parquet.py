@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
+from finetune_trainer.data.questions import ANSWERS_FIX, ANSWERS_RULE
+
 Tell = Callable[..., None]
 """Tells a problem at a row of the file (0: the file itself): ``rule``, ``fix``, ``field``,
 ``value``."""
@@ -78,6 +80,8 @@ class ParquetRows:
         kind = _plain(field.type)
         if role in LISTS:
             sound, rule = _is_list(kind), f"must be a list of {LISTS[role][0]}"
+        elif role == "answers":
+            sound, rule = _is_list(kind) or kinds.is_struct(kind), ANSWERS_RULE
         elif role == "label":
             sound, rule = _is_text(kind) or kinds.is_integer(kind), "must be text or a whole number"
         elif role == "judgement":
@@ -164,6 +168,8 @@ def _is_list(kind: pa.DataType) -> bool:
 def _fix(kind: pa.DataType, role: str) -> str:
     if role in LISTS:
         return f"write a list of {LISTS[role][1]} in every row"
+    if role == "answers":
+        return ANSWERS_FIX
     if role == "number":
         return "cast the column to numbers, or set dataset.labels: Single for names of classes"
     if kinds.is_nested(kind):

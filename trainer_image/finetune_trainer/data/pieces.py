@@ -31,11 +31,6 @@ class PieceEncoder(AnswerEncoder):
         return batch_of([(ids, ids, 0) for ids in rows])
 
 
-def pieces(lengths: NDArray[np.int32], max_length: int) -> NDArray[np.int64]:
-    """How many pieces rows of these lengths make."""
-    return np.maximum(1, -(-(lengths.astype(np.int64) - 1) // (max_length - 1)))
-
-
 def split(batch: pa.RecordBatch, max_length: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """The batch with long rows as several of at most ``max_length`` tokens, and the row that each
     came from."""

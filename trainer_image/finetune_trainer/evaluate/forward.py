@@ -160,8 +160,15 @@ def without_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The class scores of a batch."""
-    scores: torch.Tensor = model(**without_labels(batch))["logits"]
-    return scores
+    return scores(model(**without_labels(batch)))
+
+
+def scores(outputs: Any) -> torch.Tensor:
+    """A model's class scores; of one that points, the scores of start and end at every token."""
+    if "start_logits" in outputs:
+        return torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=-1)
+    found: torch.Tensor = outputs["logits"]
+    return found
 
 
 def mean_loss(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

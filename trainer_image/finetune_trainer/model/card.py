@@ -12,6 +12,7 @@ from finetune_api.progress import Plan
 from finetune_trainer.storage.hub import loadable
 
 PIPELINES = {
+    "QuestionAnswering": "question-answering",
     "TextClassification": "text-classification",
     "TextGeneration": "text-generation",
     "Summarization": "summarization",

@@ -105,6 +105,17 @@ def check_token_classification(config: Any, uri: str) -> None:
         )
 
 
+def check_question_answering(config: Any, uri: str) -> None:
+    """UserError when the architecture has no form that points at answers."""
+    from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING as FORMS
+
+    if type(config) not in FORMS:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} cannot point at answers",
+            "use an encoder (BERT, RoBERTa, DeBERTa …) or a decoder with a form for questions",
+        )
+
+
 def check_language_model(config: Any, uri: str) -> None:
     """UserError when the model is no causal language model.
 

@@ -26,8 +26,10 @@ INTERMEDIATE = (
 FORMS = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
     "TOKEN_CLS": "AutoModelForTokenClassification",
+    None: "AutoModelForQuestionAnswering",
 }
-"""Models with a head, by what PEFT calls their task."""
+"""Models with a head, by what PEFT calls their task. Its name for questions is not used: that
+wrapper keeps from the model which segment a token belongs to."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,12 @@ class Loaded:
     ``head`` is a classifier's last linear layer, always among them."""
 
     model: Any
-    peft_task: str
+    peft_task: str | None
     """What PEFT calls the task."""
     head: str = ""
     fresh: tuple[str, ...] = ()
+    has_own_head: bool = False
+    """Did the checkpoint bring the head's weights?"""
 
 
 def configure(config: Any, labels: list[str], *, dropout: float | None, pad: int | None) -> Any:
@@ -73,7 +77,7 @@ def load_classifier(
     *,
     seed: int,
     storage: Storage | None = None,
-    peft_task: str = "SEQ_CLS",
+    peft_task: str | None = "SEQ_CLS",
 ) -> Loaded:
     """The model from ``folder`` in float32, or stored as ``storage`` says; fresh weights drawn by
     ``seed``, equal on all ranks."""
@@ -86,7 +90,7 @@ def load_classifier(
     return describe(model, missing, peft_task)
 
 
-def _form(peft_task: str) -> Any:
+def _form(peft_task: str | None) -> Any:
     """The class that finds an architecture's model with a head for the task."""
     import transformers
 
@@ -170,14 +174,14 @@ def meta_sequence_to_sequence(config: Any) -> Loaded:
         return Loaded(AutoModelForSeq2SeqLM.from_config(config), "SEQ_2_SEQ_LM")
 
 
-def meta_classifier(config: Any, peft_task: str = "SEQ_CLS") -> Loaded:
+def meta_classifier(config: Any, peft_task: str | None = "SEQ_CLS") -> Loaded:
     """The classifier without weights, for counting; only its head counts as fresh."""
     with torch.device("meta"):
         model = _form(peft_task).from_config(config)
     return describe(model, set(), peft_task)
 
 
-def describe(model: Any, missing: set[str], peft_task: str = "SEQ_CLS") -> Loaded:
+def describe(model: Any, missing: set[str], peft_task: str | None = "SEQ_CLS") -> Loaded:
     """Find the head and the fresh modules. ``missing`` names weights absent from the checkpoint."""
     classes = model.config.num_labels
     heads = [
@@ -191,9 +195,11 @@ def describe(model: Any, missing: set[str], peft_task: str = "SEQ_CLS") -> Loade
         )
     head = heads[-1]
     weights = {name for name, _ in model.named_parameters()}
-    missing = (missing & weights) | {name for name in weights if name.startswith(f"{head}.")}
+    of_head = {name for name in weights if name.startswith(f"{head}.")}
+    has_own_head = not of_head & missing
+    missing = (missing & weights) | of_head
     fresh = {_topmost(name.rpartition(".")[0], missing, weights) for name in missing}
-    return Loaded(model, peft_task, head, tuple(sorted(fresh)))
+    return Loaded(model, peft_task, head, tuple(sorted(fresh)), has_own_head)
 
 
 def _topmost(module: str, missing: set[str], weights: set[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from finetune_trainer.evaluate.forward import Rows, inference, without_labels
+from finetune_trainer.evaluate.forward import Rows, inference, scores, without_labels
 from finetune_trainer.model.files import plain_config
 from finetune_trainer.session import Session
 
@@ -43,4 +43,4 @@ def _outputs(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     device = next(model.parameters()).device
     inputs = {name: value.to(device) for name, value in without_labels(batch).items()}
     with inference(model, autocast=False):
-        return model(**inputs)["logits"].float().cpu()
+        return scores(model(**inputs)).float().cpu()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from trl.trainer.utils import add_fused_lm_head
 
 from finetune_api.defaults import BETA
@@ -27,6 +27,7 @@ from finetune_trainer.evaluate.preferences import Likelihoods
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import number_bits
 from finetune_trainer.model.load import Loaded
+from finetune_trainer.row_losses import RowLossTrainer
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
 from finetune_trainer.train import FineTuneTrainer
@@ -36,20 +37,6 @@ SEQUENCES = 2
 """Texts that a row makes the model read."""
 READ = ("input_ids", "attention_mask", "labels")
 """What a model with TRL's language-model head is given of a batch."""
-
-
-class RowLossTrainer(Trainer):
-    """Minimises the mean of ``row_loss(model, batch)`` [rows]. Rows of a step are equally many in
-    every micro-batch and on every rank."""
-
-    def __init__(self, *, row_loss: Any, **options: Any) -> None:
-        # That it is given tells Trainer not to divide by the accumulation again.
-        super().__init__(compute_loss_func=row_loss, **options)
-
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
-        """This micro-batch's share of the step's mean."""
-        loss: torch.Tensor = self.compute_loss_func(model, inputs).mean()
-        return loss / self.args.gradient_accumulation_steps
 
 
 class PreferenceTrainer(FineTuneTrainer, RowLossTrainer):

@@ -12,6 +12,7 @@ from finetune_trainer.tasks.task import Task
 
 MODULES: dict[TaskName | Objective, str] = {
     Objective.REWARD: "reward",
+    TaskName.QUESTION_ANSWERING: "question_answering",
     TaskName.SUMMARIZATION: "sequence_to_sequence",
     TaskName.TEXT_CLASSIFICATION: "text_classification",
     TaskName.TEXT_GENERATION: "text_generation",

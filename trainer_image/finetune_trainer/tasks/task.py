@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from finetune_api.dataset import Overlength
 from finetune_api.jobconfig import JobConfig
+from finetune_trainer.data import pieces
 from finetune_trainer.data.encode import Encoder
 from finetune_trainer.data.gather import Gathered
 
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from finetune_trainer.evaluate.forward import Rows
     from finetune_trainer.model.load import Loaded
     from finetune_trainer.session import Session
+
+
+Split = Callable[[pa.RecordBatch, int], tuple[pa.RecordBatch, NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ class Encoding:
     """Makes the encoder of rows of one layout, with these labels."""
     overlength: Overlength = Overlength.TRUNCATE
     """What happens to long rows when the job does not say."""
+    split: Split = pieces.split
+    """How long rows become several of at most so many tokens, with the row that each came from."""
+    lost: Callable[[pa.RecordBatch], NDArray[np.bool_]] | None = None
+    """Which encoded rows hold nothing to learn; only the comparison wants them."""
     sequences: int = 1
     """Texts of maxLength that a row makes the model read at once."""
 
