@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from finetune_api import rules
+from finetune_api.augmentation import Augmentation
 from finetune_api.base import Document
 from finetune_api.learning import LabelKind, Layout
 from finetune_api.shapes import ObjectUri, Word
@@ -131,5 +132,8 @@ class Dataset(Document):
     """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
     them out (counted), `Split` makes them several rows (objective Pretrain only), `Fail` ends
     prepare with the rows named. Default: `Split` for Pretrain, else `Truncate`."""
+
+    augmentation: Augmentation | None = None
+    """Adds changed versions of training rows."""
 
     _rules = model_validator(mode="after")(rules.check("spec.dataset"))
