@@ -305,7 +305,8 @@ def _numbers(node: Node) -> st.SearchStrategy[Any]:
     }
     floats = st.floats(low, high, **bounds)
     whole = [n for n in (low, high) if not bounds[f"exclude_{'min' if n == low else 'max'}"]]
-    return st.one_of(floats, st.sampled_from([*map(int, whole), *whole])) if whole else floats
+    integers = [int(n) for n in whole if n == int(n)]
+    return st.one_of(floats, st.sampled_from([*integers, *whole])) if whole else floats
 
 
 def _texts(node: Node) -> st.SearchStrategy[str]:
