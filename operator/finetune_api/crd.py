@@ -10,6 +10,7 @@ from typing import Any
 from finetune_api import rules
 from finetune_api.base import GROUP, KIND, PLURAL, VERSION, Document
 from finetune_api.job import FineTuneJobSpec
+from finetune_api.rule import Rule, TransitionRule
 from finetune_api.status import FineTuneJobStatus
 
 Schema = dict[str, Any]
@@ -95,7 +96,7 @@ def _node(root: Schema, path: str) -> Schema:
 
 
 def _attach_rules(root: Schema) -> None:
-    every: tuple[rules.Rule | rules.TransitionRule, ...] = rules.RULES + rules.TRANSITION_RULES
+    every: tuple[Rule | TransitionRule, ...] = rules.RULES + rules.TRANSITION_RULES
     for rule in every:
         nodes = HELD_OUT_NODES if rule.scope == "spec.dataset.heldOut" else (rule.scope,)
         for path in nodes:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from finetune_api import rules
+from finetune_api.augmentation import Augmentation
 from finetune_api.base import Document
 from finetune_api.learning import LabelKind, Layout
 from finetune_api.shapes import ObjectUri, Word
@@ -21,8 +22,12 @@ class DatasetFormat(StrEnum):
 
     AUTO = "Auto"
     JSONL = "JSONL"
+    JSON = "JSON"
     CSV = "CSV"
     PARQUET = "Parquet"
+    ARROW = "Arrow"
+    TEXT = "Text"
+    LINES = "Lines"
 
 
 class Mask(StrEnum):
@@ -113,8 +118,11 @@ class Dataset(Document):
     """Rows on which base and tuned model are compared at the end; never trained on. Default: 5 %
     of the training rows."""
     format: DatasetFormat = DatasetFormat.AUTO
-    """How the files are written. `Auto` looks at name and content and says in the data report
-    what it found."""
+    """How the files are written: one JSON object a line (`JSONL`), one JSON document with an array
+    of objects (`JSON`), cells under a header row, separated by commas, semicolons or tabs (`CSV`),
+    `Parquet`, Arrow IPC as a file or a stream, as `datasets` saves it (`Arrow`), or plain text for
+    objective Pretrain, each file a document (`Text`) or each line (`Lines`). `Auto` looks at
+    content and name and says in the data report what it found; plain text is then `Text`."""
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
@@ -141,5 +149,8 @@ class Dataset(Document):
     them out (counted), `Split` makes them several rows (objective Pretrain, and QuestionAnswering,
     where they overlap by a third), `Fail` ends prepare with the rows named. Default: `Split` for
     these two, else `Truncate`."""
+
+    augmentation: Augmentation | None = None
+    """Adds changed versions of training rows."""
 
     _rules = model_validator(mode="after")(rules.check("spec.dataset"))

@@ -77,6 +77,11 @@ LABEL_VALUE = Shape(
 RESOURCE_NAME = Shape(
     f"^{_DNS_NAME}/{_LABEL_NAME}$", "must be the name of a device, as nvidia.com/gpu"
 )
+SYNONYMS = Shape(
+    "^[^ ,]+( [^ ,]+)*(, *[^ ,]+( [^ ,]+)*)+$",
+    "must be two words or more with commas between them, as fast, quick",
+)
 SHAPES = (
     OBJECT, FOLDER, OUTPUT, ENDPOINT, OBJECT_NAME, LABEL_KEY_SHAPE, LABEL_VALUE, RESOURCE_NAME,
+    SYNONYMS,
 )  # fmt: skip

@@ -7,9 +7,9 @@ Transition rules compare an update with what was there before; only the API serv
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from finetune_api import augmentation_rules
 from finetune_api.learning import (
     LAYOUTS,
     METRICS,
@@ -21,27 +21,7 @@ from finetune_api.learning import (
     learnt,
 )  # fmt: skip
 from finetune_api.patterns import LABEL_KEY, LABEL_KEY_MAX, NAME_MAX, NAME_PATTERN, cel_matches
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule. ``scope`` is the path of the schema node whose value is ``self``; a rule of the
-    whole object is about its name, and ``holds`` is given the metadata alone."""
-
-    scope: str
-    cel: str
-    message: str
-    holds: Callable[[Any], bool]
-
-
-@dataclass(frozen=True)
-class TransitionRule:
-    """A rule about updates; ``holds(old, new)`` sees both specifications."""
-
-    scope: str
-    cel: str
-    message: str
-    holds: Callable[[Any, Any], bool]
+from finetune_api.rule import Rule, TransitionRule
 
 
 def _output_outside_inputs(spec: Any) -> bool:
@@ -385,6 +365,7 @@ RULES: tuple[Rule, ...] = (
         message="a toleration needs a key unless its operator is Exists, and no value if it is",
         holds=lambda scheduling: all(_tolerates(one) for one in scheduling.tolerations or ()),
     ),
+    *augmentation_rules.RULES,
 )
 
 IMMUTABLE = (

@@ -180,7 +180,8 @@ def claim_output(job: JobConfig, store: ObjectStore, uri: str) -> None:
 
 
 def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
-    """Sound rows, split."""
+    """Sound rows, split; changed versions of training rows beside them where the job wants them."""
+    from finetune_trainer.data.augment import Augmenter
     from finetune_trainer.data.rows import read
 
     layouts = LAYOUTS[learnt(job.spec.task, job.spec.objective)]
@@ -189,6 +190,10 @@ def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
     found = rows.gathered
     of = f" of {len(found.labels)} classes" if found.labels else ""
     say(f"{found.rows} rows{of} read and checked, layout {found.layout}")
+    augmentation = job.spec.dataset.augmentation
+    if augmentation is not None and augmentation.text is not None:
+        rows = Augmenter(rows, augmentation.text, seed).augmented(scratch / "work/augmented.arrow")
+        say(f"{rows.augmented['rows']} changed versions of training rows added")
     return rows
 
 

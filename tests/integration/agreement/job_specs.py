@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from finetune_api import rules
+from finetune_api import augmentation_rules, rules
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
 from finetune_api.learning import LAYOUTS, METRICS, WRITING
@@ -27,7 +27,7 @@ URIS = (
     "hf://a/b/", "hf://datasets/a/b@c/rows.csv",
     "s3://ä/§/", "s3://a/b\n/",
 )  # fmt: skip
-WORDS = (*URIS, "http://s3:9000", "a/b", "1", "2Gi", "500m", "a", "team.a", "Zone_1.b")
+WORDS = (*URIS, "http://s3:9000", "a/b", "1", "2Gi", "500m", "a", "team.a", "Zone_1.b", "a, b")
 NAMES = ("a", "tickets-lora", "x" * 40, "a-9")
 BAD_NAMES = ("x" * 41, "9a", "A", "a.b", "a-", "-a", "a_b", "ä", "a" * 254)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -258,6 +258,16 @@ def _output_elsewhere(spec: Any) -> None:
         spec["output"]["uri"] = "s3://results/run/"
 
 
+def _augmentation_that_fits(spec: Any) -> None:
+    augmentation = spec["dataset"].get("augmentation", {})
+    if spec["task"] not in augmentation_rules.REWORDED:
+        augmentation.pop("text", None)
+    elif not {"swap", "delete", "synonyms"}.intersection(augmentation.get("text", {"swap": 0.1})):
+        augmentation["text"]["swap"] = 0.1
+    if not augmentation:
+        spec["dataset"].pop("augmentation", None)
+
+
 def _fit_the_task(spec: Any) -> None:
     if spec["task"] != "TextClassification":
         spec["dataset"].pop("labels", None)
@@ -287,7 +297,7 @@ MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
     _fit_the_task, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
-    _results_that_fit,
+    _results_that_fit, _augmentation_that_fits,
 )  # fmt: skip
 
 
@@ -301,7 +311,8 @@ def _numbers(node: Node) -> st.SearchStrategy[Any]:
     }
     floats = st.floats(low, high, **bounds)
     whole = [n for n in (low, high) if not bounds[f"exclude_{'min' if n == low else 'max'}"]]
-    return st.one_of(floats, st.sampled_from([*map(int, whole), *whole])) if whole else floats
+    integers = [int(n) for n in whole if n == int(n)]
+    return st.one_of(floats, st.sampled_from([*integers, *whole])) if whole else floats
 
 
 def _texts(node: Node) -> st.SearchStrategy[str]:

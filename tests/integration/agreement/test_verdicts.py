@@ -134,6 +134,11 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "dataset.overlength Split is": changed(("dataset.overlength", "Split")),
     "model.chatTemplate is for task": changed(("model.chatTemplate", "{{ messages }}")),
     "dataset.layout does not fit": changed(("dataset.layout", "Messages")),
+    "dataset.augmentation is empty": changed(("dataset.augmentation", {})),
+    "dataset.augmentation.text changes nothing": changed(("dataset.augmentation", {"text": {}})),
+    "dataset.augmentation.text is for": changed(
+        ("task", "TextGeneration"), ("dataset.augmentation", {"text": {"swap": 0.1}})
+    ),
     "nodeSelector must hold names of labels": changed(("scheduling.nodeSelector", {"a b": "c"})),
     "a toleration needs a key": changed(("scheduling.tolerations", [{"value": "x"}])),
 }  # fmt: skip

@@ -92,8 +92,9 @@ JSONL = {
         lines(*[{"text": f"x{n}", "label": f"title {n}"} for n in range(40)]),
         ["40 different values in 40 rows", "dataset.columns.label"],
     ),
-    "JSON array": (
-        json.dumps(GOOD).encode(), ["is one JSON array", "JSONL"],
+    "column twice in a row": (
+        lines(*GOOD, '{"text": "x", "label": "a", "text": "y"}\n'),
+        ["rows.jsonl:9: field 'text' stands twice in the row", "its own name"],
     ),
     "no rows": (b"\n\n", ["holds no rows"]),
     "gzip": (b"\x1f\x8b\x08\x00", ["is compressed with gzip"]),

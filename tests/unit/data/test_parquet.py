@@ -32,6 +32,14 @@ def parquet(columns, **options):
     return sink.getvalue()
 
 
+def arrow(writer, schema, batches, **options):
+    sink = io.BytesIO()
+    with writer(sink, schema, **options) as file:
+        for batch in batches:
+            file.write_batch(batch)
+    return sink.getvalue()
+
+
 def gather(folder, content, name="rows.parquet", columns=None, asked=DatasetFormat.AUTO):
     path = folder / name
     path.write_bytes(content)
@@ -297,6 +305,17 @@ def test_the_same_rows_in_any_format_give_the_same_data(tmp_path_factory, rows, 
         "rows.csv": cells.getvalue().encode(),
         "rows.parquet": parquet(columns, row_group_size=group),
     }
+    table = pa.table(columns)
+    batches = table.to_batches(max_chunksize=group)
+    document = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    lz4 = pa.ipc.IpcWriteOptions(compression="lz4")
+    written |= {
+        "rows.arrow": arrow(pa.ipc.new_file, table.schema, batches),
+        "stream.arrow": arrow(pa.ipc.new_stream, table.schema, batches),
+        "compressed.feather": arrow(pa.ipc.new_file, table.schema, batches, options=lz4),
+        "array.json": json.dumps(document, ensure_ascii=False, indent=seed % 3 or None).encode(),
+        "object.json": json.dumps({"version": 1, "ids": [1], "rows": document}).encode(),
+    }
     results = []
     for name, content in written.items():
         found = gather(tmp_path_factory.mktemp("format"), content, name=name)
@@ -305,4 +324,4 @@ def test_the_same_rows_in_any_format_give_the_same_data(tmp_path_factory, rows, 
             (texts(found), found.asked.tolist(), found.whole.tolist(), found.label_ids.tolist(),
              found.labels, parts.tolist(), dropped)
         )  # fmt: skip
-    assert results[0] == results[1] == results[2]
+    assert all(result == results[0] for result in results)

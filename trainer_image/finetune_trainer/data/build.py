@@ -20,6 +20,7 @@ from finetune_api.learning import Layout
 from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt
+from finetune_trainer.data.augment import CHANGE
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
 from finetune_trainer.data.encode import lengths as lengths_of
 from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
@@ -128,7 +129,8 @@ def build(
     if gathered.layout is not Layout.SOURCE_TARGET:  # Its sources are not learnt, as it should be.
         _require_learning(summary)
     gathered.notes.extend(encoder.notes())
-    report = _report(gathered, parts, summary, chosen, seed) | {"sequences": encoding.sequences}
+    report = _report(gathered, parts, summary, chosen, seed)
+    report |= {"sequences": encoding.sequences, "augmentation": rows.augmented}
     return Built(summary, gathered.labels, chosen, report)
 
 
@@ -194,13 +196,16 @@ def _write(
         schema = schema.append(LABEL)
     paths = [tokens.with_name(f"{name}.arrow") for name in PART_NAMES]
     sinks = [pa.OSFile(str(path), "wb") for path in paths]
-    writers = [pa.ipc.new_stream(sink, schema) for sink in sinks]
     written, start = Written([0] * len(PART_NAMES), learnt=0 if learns_tokens else None), 0
     with (
         pa.OSFile(str(tokens), "rb") as tokens_in,
         pa.OSFile(str(gathered.arrow), "rb") as texts_in,
     ):
         tokens_file, texts_file = pa.ipc.open_file(tokens_in), pa.ipc.open_file(texts_in)
+        is_augmented = CHANGE.name in texts_file.schema.names
+        if is_augmented:
+            schema = schema.append(CHANGE)
+        writers = [pa.ipc.new_stream(sink, schema) for sink in sinks]
         for number in range(tokens_file.num_record_batches):
             batch = tokens_file.get_batch(number)
             here = slice(start, start + batch.num_rows)
@@ -220,7 +225,10 @@ def _write(
                 part_of = np.where(useless, DROPPED, part_of)
             if is_classed:
                 labels = pa.array(gathered.label_ids[here].astype(np.int64))
-                batch = pa.record_batch([*batch.columns, labels], schema=schema)
+                batch = batch.append_column(LABEL, labels)
+            if is_augmented:
+                changes = texts_file.get_batch(number).column(CHANGE.name)
+                batch = batch.append_column(CHANGE, changes.take(pa.array(origins)))
             for part, writer in enumerate(writers):
                 rows = batch.filter(pa.array(part_of == part))
                 if not rows.num_rows:

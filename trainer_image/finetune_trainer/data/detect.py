@@ -1,26 +1,40 @@
 """How a data file is written: from its name, confirmed by its first bytes."""
 
+import json
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api.dataset import DatasetFormat
-from finetune_trainer.data.parquet import MAGIC
+from finetune_trainer.data import arrow, parquet
 
 NAMES = {
     ".jsonl": DatasetFormat.JSONL,
     ".ndjson": DatasetFormat.JSONL,
-    ".json": DatasetFormat.JSONL,
+    ".json": DatasetFormat.JSON,
     ".csv": DatasetFormat.CSV,
     ".tsv": DatasetFormat.CSV,
     ".parquet": DatasetFormat.PARQUET,
     ".pq": DatasetFormat.PARQUET,
+    ".arrow": DatasetFormat.ARROW,
+    ".feather": DatasetFormat.ARROW,
 }
 """Names of data files below a prefix; others are listed in the report as skipped."""
+TEXT_NAMES = (".txt", ".text", ".md")
+"""Names of plain texts below a prefix, which are data where texts are asked for."""
+SIDE_FILES = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
+"""What `datasets` saves beside its Arrow files."""
+BINARY = {
+    parquet.MAGIC: DatasetFormat.PARQUET,
+    arrow.MAGIC: DatasetFormat.ARROW,
+    arrow.STREAM_MAGIC: DatasetFormat.ARROW,
+}
+"""First bytes of formats that are no text."""
 
 UNREADABLE = {
     b"PARE": "is an encrypted Parquet file",
-    b"ARROW1\x00\x00": "is an Arrow (Feather) file",
     b"\x1f\x8b": "is compressed with gzip",
+    b"FEA1": "is a Feather file of version 1",
     b"PK\x03\x04": "is a ZIP archive (or a spreadsheet)",
     b"\xff\xfe": "is UTF-16 text",
     b"\xfe\xff": "is UTF-16 text",
@@ -28,9 +42,15 @@ UNREADABLE = {
 }
 NO_ROWS = "holds no rows"
 NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
-FORMAT_FIX = "convert it to JSONL or CSV (both in UTF-8) or to Parquet"
+FORMAT_FIX = "convert it to JSONL, JSON or CSV (all in UTF-8), to Parquet or Arrow"
+_A = {DatasetFormat.PARQUET: "a Parquet", DatasetFormat.ARROW: "an Arrow"}
 UTF8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 65536
+FIRST_BYTES = {
+    b"PAR1": "its first bytes are PAR1",
+    b"ARRO": "its first bytes are ARROW1",
+    b"\xff\xff\xff\xff": "its first bytes are those of an Arrow stream",
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +63,12 @@ class Detected:
     problem: str = ""
 
 
-def is_data_name(name: str) -> bool:
+def is_data_name(name: str, suffixes: Container[str]) -> bool:
     """Is a file below a prefix meant as data? Hidden files and markers are not."""
     base = name.rsplit("/", 1)[-1]
-    return not base.startswith((".", "_")) and Path(base).suffix.lower() in NAMES
+    if base.startswith((".", "_")) or base in SIDE_FILES:
+        return False
+    return Path(base).suffix.lower() in suffixes
 
 
 def detect(path: Path, asked: DatasetFormat) -> Detected:
@@ -56,40 +78,60 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     for magic, what in UNREADABLE.items():
         if head.startswith(magic):
             return Detected(None, what, problem=what)
-    if head.startswith(MAGIC) or asked is DatasetFormat.PARQUET:
-        return _parquet(head, asked)
+    if asked in BINARY.values() or head.startswith(tuple(BINARY)):
+        return _binary(head, asked)
     text = head.removeprefix(UTF8_MARK).lstrip()
     if not text:
         return Detected(None, "empty", problem=NO_ROWS)
     first_line = text.split(b"\n", 1)[0]
     if asked is not DatasetFormat.AUTO:
         return Detected(asked, "as asked for", _delimiter(first_line))
-    if text.startswith(b"{"):
-        return Detected(DatasetFormat.JSONL, "its first line starts with {")
+    suffix = path.suffix.lower()
+    if suffix in TEXT_NAMES:
+        return Detected(DatasetFormat.TEXT, f"its name ends with {suffix}")
     if text.startswith(b"["):
-        return Detected(
-            None, "a JSON array", problem="is one JSON array; JSONL has one object a line"
-        )
+        return Detected(DatasetFormat.JSON, "it starts with [")
+    if text.startswith(b"{"):
+        return _objects(text, suffix)
     delimiter = _delimiter(first_line)
-    by_name = NAMES.get(path.suffix.lower())
-    if by_name is DatasetFormat.JSONL:
-        return Detected(by_name, f"its name ends with {path.suffix}")
+    by_name = NAMES.get(suffix)
+    if by_name in (DatasetFormat.JSONL, DatasetFormat.JSON):
+        return Detected(by_name, f"its name ends with {suffix}")
     if by_name is DatasetFormat.CSV or delimiter.encode() in first_line:
         return Detected(DatasetFormat.CSV, f"header row with delimiter {delimiter!r}", delimiter)
     return Detected(
-        None, "unknown", problem="is none of JSONL (lines of {…}), CSV (a header row) and Parquet"
-    )
+        None, "unknown",
+        problem="is none of JSONL (lines of {…}), JSON ([{…}, …]), CSV (a header row), Parquet "
+        "and Arrow",
+    )  # fmt: skip
 
 
-def _parquet(head: bytes, asked: DatasetFormat) -> Detected:
-    """A Parquet file that may be one, or a file that was to be one and is not."""
+def _objects(text: bytes, suffix: str) -> Detected:
+    """A text that starts with an object: of a row a line, or of the whole document."""
+    first_line, _, rest = text.partition(b"\n")
+    if NAMES.get(suffix) is DatasetFormat.JSON:
+        try:
+            document = json.loads(first_line)
+        except (ValueError, RecursionError):
+            return Detected(DatasetFormat.JSON, "its first line holds no whole object")
+        lists = [value for value in document.values() if isinstance(value, list)]
+        if not rest.strip() and any(isinstance(rows[0], dict) for rows in lists if rows):
+            return Detected(DatasetFormat.JSON, "it is one object with a list of rows")
+    return Detected(DatasetFormat.JSONL, "its first line starts with {")
+
+
+def _binary(head: bytes, asked: DatasetFormat) -> Detected:
+    """A Parquet or Arrow file, or a file that was to be one and is not."""
     if not head:
         return Detected(None, "empty", problem=NO_ROWS)
-    if not head.startswith(MAGIC):
-        return Detected(None, "no Parquet", problem="is no Parquet file, as dataset.format says")
-    if asked in (DatasetFormat.AUTO, DatasetFormat.PARQUET):
-        return Detected(DatasetFormat.PARQUET, "its first bytes are PAR1")
-    return Detected(None, "Parquet", problem=f"is a Parquet file, and dataset.format is {asked}")
+    is_there = next((kind for magic, kind in BINARY.items() if head.startswith(magic)), None)
+    if is_there is None:
+        return Detected(None, f"no {asked}", problem=f"is no {asked} file, as dataset.format says")
+    if asked in (DatasetFormat.AUTO, is_there):
+        return Detected(is_there, FIRST_BYTES[head[:4]])
+    return Detected(
+        None, str(is_there), problem=f"is {_A[is_there]} file, and dataset.format is {asked}"
+    )
 
 
 def _delimiter(first_line: bytes) -> str:

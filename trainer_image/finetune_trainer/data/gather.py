@@ -75,8 +75,8 @@ class Gathered:
 
     @property
     def rows(self) -> int:
-        """Rows of all parts together."""
-        return len(self.label_ids)
+        """Rows of all parts together, as they were read."""
+        return len(self.whole)
 
 
 class Gatherer:

@@ -1,18 +1,23 @@
-"""Records of a file, one a row: a JSON line, the cells under a header, a row of Parquet columns.
+"""Records of a file, one a row: a JSON object, the cells under a header, a row of typed columns, a
+line or a file of plain text.
 
 Whatever cannot be read goes to ``Problems`` with file and place.
 """
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from finetune_api.dataset import DatasetFormat
+from finetune_trainer.data import plain_text
+from finetune_trainer.data.arrow import ArrowRows
+from finetune_trainer.data.columns import ColumnFile, Tell
 from finetune_trainer.data.detect import UTF8_MARK, Detected
+from finetune_trainer.data.json_document import JsonRows
 from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.problems import Problems, shown
 from finetune_trainer.data.row import UTF8_FIX
@@ -20,13 +25,26 @@ from finetune_trainer.data.row import UTF8_FIX
 CSV_FIELD_LIMIT = 16 * 1024 * 1024
 """Characters of one CSV cell; a missing quote must not swallow a whole file."""
 
+HEADERS = {
+    DatasetFormat.CSV: 1, DatasetFormat.PARQUET: 0, DatasetFormat.ARROW: 0, DatasetFormat.TEXT: 0,
+    DatasetFormat.LINES: 0,
+}  # fmt: skip
+"""Where a file names its columns: at a line, or 0 when it is the file itself that does."""
+OF_ROWS = (DatasetFormat.PARQUET, DatasetFormat.ARROW, DatasetFormat.JSON)
+"""Formats whose rows have no lines."""
+
+COLUMN_FILES: dict[DatasetFormat, Callable[[Path, Tell], ColumnFile | None]] = {
+    DatasetFormat.PARQUET: ParquetRows.open, DatasetFormat.ARROW: ArrowRows.open,
+}  # fmt: skip
+
 Record = dict[str, Any]
 
 
 class Reader:
     """Reads one file; ``name`` is what messages call it.
 
-    ``line`` is where the present record stands: its line, in Parquet its row, both from 1.
+    ``line`` is where the present record stands: its line, or its row in a file without lines, both
+    from 1.
     """
 
     def __init__(self, path: Path, name: str, detected: Detected, problems: Problems) -> None:
@@ -34,27 +52,27 @@ class Reader:
         self.problems = problems
         self.line = 0
         self.blank_lines = 0
-        if detected.format is DatasetFormat.PARQUET:
+        if detected.format in OF_ROWS:
             problems.files_of_rows.add(name)
 
     @property
     def header_line(self) -> int | None:
         """Where the columns of all records are named, 0 being the file; None: by each record."""
-        return {DatasetFormat.CSV: 1, DatasetFormat.PARQUET: 0}.get(self.detected.format)
+        return HEADERS.get(self.detected.format) if self.detected.format else None
 
     def columns(self) -> list[str]:
         """Columns of the first record that can be read; nothing is told."""
         unheard = Reader(self.path, self.name, self.detected, Problems())
-        if self.detected.format is DatasetFormat.PARQUET:
-            file = ParquetRows.open(self.path, unheard.tell_at)
+        if self.detected.format in COLUMN_FILES:
+            file = unheard._open_columns()
             return file.names if file is not None else []
         return next((list(record) for record in unheard.records({})), [])
 
     def first(self, name: str) -> object:
         """What stands in a column of the first record that can be read; nothing is told."""
         unheard = Reader(self.path, self.name, self.detected, Problems())
-        if self.detected.format is DatasetFormat.PARQUET:
-            file = ParquetRows.open(self.path, unheard.tell_at)
+        if self.detected.format in COLUMN_FILES:
+            file = unheard._open_columns()
             return file.first(name) if file is not None else None
         return next((record.get(name) for record in unheard.records({})), None)
 
@@ -64,12 +82,18 @@ class Reader:
         ``roles`` names the columns that are needed, and what each is for.
         """
         match self.detected.format:
-            case DatasetFormat.PARQUET:
-                return self._parquet_records(roles)
+            case DatasetFormat.PARQUET | DatasetFormat.ARROW:
+                return self._column_records(roles)
             case DatasetFormat.CSV:
                 return self._csv_records()
+            case DatasetFormat.JSON:
+                return self._placed(JsonRows(self.path, self.tell_at).records())
+            case DatasetFormat.TEXT:
+                return self._placed(plain_text.of_file(self.path, self._lines(), self.tell_at))
+            case DatasetFormat.LINES:
+                return self._placed(plain_text.of_lines(self._lines()))
             case _:
-                return self._json_records()
+                return self._json_records(roles)
 
     def tell(self, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
         """One broken rule at the present record."""
@@ -98,8 +122,13 @@ class Reader:
             )  # fmt: skip
             return None
 
-    def _json_records(self) -> Iterator[Record]:
+    def _placed(self, numbered: Iterator[tuple[int, Record]]) -> Iterator[Record]:
+        for self.line, record in numbered:
+            yield record
+
+    def _json_records(self, roles: Mapping[str, str]) -> Iterator[Record]:
         decode = msgspec.json.Decoder().decode
+        keys = [json.dumps(name, ensure_ascii=False).encode() for name in roles]
         with self.path.open("rb") as file:
             for self.line, raw in enumerate(file, 1):
                 try:
@@ -109,7 +138,9 @@ class Reader:
                     if record is None:
                         continue
                 if isinstance(record, dict):
-                    yield record
+                    # Parsers keep the last of two values; looking for the names costs little.
+                    if not any(raw.count(key) > 1 for key in keys) or self._is_said_once(raw):
+                        yield record
                 else:
                     self.tell(
                         rule="is not a JSON object", fix="write one JSON object a line",
@@ -135,11 +166,25 @@ class Reader:
             )
             return None
 
-    def _parquet_records(self, roles: Mapping[str, str]) -> Iterator[Record]:
-        file = ParquetRows.open(self.path, self.tell_at)
+    def _is_said_once(self, raw: bytes) -> bool:
+        """Does a row have each column once? Told when not."""
+        pairs = json.loads(raw.removeprefix(UTF8_MARK), object_pairs_hook=list)
+        names = [name for name, _ in pairs]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            self.tell(
+                rule="stands twice in the row", fix="give each column its own name", field=twice
+            )
+        return twice is None
+
+    def _open_columns(self) -> ColumnFile | None:
+        assert self.detected.format is not None
+        return COLUMN_FILES[self.detected.format](self.path, self.tell_at)
+
+    def _column_records(self, roles: Mapping[str, str]) -> Iterator[Record]:
+        file = self._open_columns()
         if file is not None and self._header_is_sound(file.names):
-            for self.line, record in file.records(roles):
-                yield record
+            yield from self._placed(file.records(roles))
 
     def _csv_records(self) -> Iterator[Record]:
         csv.field_size_limit(CSV_FIELD_LIMIT)

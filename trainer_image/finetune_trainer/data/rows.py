@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,16 @@ DROPPED = -1
 
 @dataclass(frozen=True)
 class Rows:
-    """Sound rows, the part of each (or DROPPED), and how many were dropped by reason."""
+    """Sound rows, the part of each (or DROPPED), and how many were dropped by reason.
+
+    ``augmented`` tells what was added to them, where the job asks for that: changed versions of
+    training rows, which stand among the rows of ``gathered.arrow``, ``label_ids`` and ``parts``.
+    """
 
     gathered: Gathered
     parts: NDArray[np.int8]
     dropped: dict[str, int]
+    augmented: dict[str, Any] | None = None
 
 
 def read(

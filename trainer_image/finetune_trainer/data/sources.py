@@ -7,15 +7,17 @@ it as well, because the baseline is kept under the same name.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from finetune_api.dataset import DatasetFormat
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
-from finetune_trainer.data.detect import is_data_name
+from finetune_api.learning import Objective
+from finetune_trainer.data.detect import NAMES, TEXT_NAMES, is_data_name
 from finetune_trainer.data.gather import DataFile
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.model import checks, weights
@@ -60,7 +62,7 @@ def locate(job: JobConfig, store: ObjectStore) -> Located:
     problems: list[PlaceError] = []
     model = _attempt(problems, lambda: _list_model(job.spec.model.uri, store)) or []
     data = {
-        part: _attempt(problems, partial(_list_data, uri, store)) or []
+        part: _attempt(problems, partial(_list_data, uri, store, _names_of_data(job))) or []
         for part, uri in _data_uris(job).items()
     }
     if problems:
@@ -95,18 +97,30 @@ def _list_model(uri: str, store: ObjectStore) -> list[ObjectInfo]:
     return objects
 
 
-def _list_data(uri: str, store: ObjectStore) -> list[ObjectInfo]:
+def _names_of_data(job: JobConfig) -> list[Container[str]]:
+    """How names of data files below a prefix end; the first kind of which there is one counts. A
+    plain text is a note beside the data, except where texts are what is learnt."""
+    asked = job.spec.dataset.format
+    if asked in (DatasetFormat.TEXT, DatasetFormat.LINES):
+        return [TEXT_NAMES]
+    learns_texts = job.spec.objective is Objective.PRETRAIN and asked is DatasetFormat.AUTO
+    return [NAMES, TEXT_NAMES] if learns_texts else [NAMES]
+
+
+def _list_data(uri: str, store: ObjectStore, kinds: list[Container[str]]) -> list[ObjectInfo]:
     objects = store.list(uri)
     if not uri.endswith("/"):
         return objects
-    found = [item for item in objects if is_data_name(item.key_relative)]
-    if not found:
-        names = ", ".join(item.key_relative for item in objects[:5])
-        raise PlaceError(
-            f"{uri} holds no .jsonl, .csv or .parquet file, only {names}",
-            "name the data file itself, or rename it",
-        )
-    return found
+    for suffixes in kinds:
+        found = [item for item in objects if is_data_name(item.key_relative, suffixes)]
+        if found:
+            return found
+    names = ", ".join(item.key_relative for item in objects[:5])
+    wanted = ".txt" if kinds == [TEXT_NAMES] else ".jsonl, .json, .csv, .parquet or .arrow"
+    raise PlaceError(
+        f"{uri} holds no {wanted} file, only {names}",
+        "name the data file itself, or rename it",
+    )
 
 
 def fetch_model(

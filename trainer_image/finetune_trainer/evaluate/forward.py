@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finetune_trainer.data.augment import CHANGE
 from finetune_trainer.data.encode import IGNORED, lengths
 from finetune_trainer.data.gather import PART_NAMES
 from finetune_trainer.evaluate.turns import turns
@@ -40,6 +41,8 @@ class Rows:
         parts = {}
         for name in PART_NAMES:
             dataset = datasets.load_from_disk(str(prepared / name))
+            if CHANGE.name in dataset.column_names:
+                dataset = dataset.remove_columns(CHANGE.name)
             parts[name] = cls(dataset, collate, lengths(dataset.data.table))
         return parts
 

@@ -1,0 +1,50 @@
+"""Changed versions of training rows. Field docstrings become the CRD's descriptions.
+
+Opt-in: the best amount depends on the data, and a change can make an answer wrong.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from finetune_api import patterns, rules
+from finetune_api.base import Document
+
+Share = Annotated[float, Field(gt=0, le=0.5)]
+SameMeaning = Annotated[str, StringConstraints(max_length=253), patterns.SYNONYMS]
+
+
+class Synonyms(Document):
+    """Words that stand for each other."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the words with synonyms that are replaced, chosen at random."""
+    words: Annotated[list[SameMeaning], Field(min_length=1, max_length=500)]
+    """Words with one meaning, as `- big, large, huge`. Capitals and signs around a word stay. What
+    has several words is put in, never looked for."""
+
+
+class TextAugmentation(Document):
+    """Versions of each training text with other words; text is split into words at spaces."""
+
+    copies: Annotated[int, Field(ge=1, le=10)] = 1
+    """Changed versions of each training row, beside the row itself. One that equals a text of the
+    dataset is left out."""
+    swap: Share | None = None
+    """Share of the words that change places with the next one, chosen at random."""
+    delete: Share | None = None
+    """Share of the words that are left out, chosen at random. One word always stays."""
+    synonyms: Synonyms | None = None
+    """Replaces words by synonyms that you name."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.text"))
+
+
+class Augmentation(Document):
+    """What is changed in versions of training rows; validation and test rows stay as they are."""
+
+    text: TextAugmentation | None = None
+    """Changes words: of the text for TextClassification, of the source for Summarization and
+    Translation. The prepared rows and the data report say which rows were changed and how."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation"))

@@ -1,0 +1,37 @@
+"""Rules of ``spec.dataset.augmentation``."""
+
+from finetune_api.learning import Task
+from finetune_api.rule import Rule
+
+REWORDED = (Task.TEXT_CLASSIFICATION, Task.SUMMARIZATION, Task.TRANSLATION)
+"""Tasks of texts whose answer stays right when words of the text change: it is no part of the text
+and knows no place in it."""
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        scope="spec.dataset.augmentation",
+        cel="has(self.text)",
+        message="dataset.augmentation is empty: set text, or remove it",
+        holds=lambda augmentation: augmentation.text is not None,
+    ),
+    Rule(
+        scope="spec.dataset.augmentation.text",
+        cel="has(self.swap) || has(self.delete) || has(self.synonyms)",
+        message="dataset.augmentation.text changes nothing: set swap, delete or synonyms",
+        holds=lambda text: (
+            text.swap is not None or text.delete is not None or text.synonyms is not None
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!has(self.dataset.augmentation) || !has(self.dataset.augmentation.text) || "
+        f"self.task in {[*map(str, REWORDED)]}",
+        message=f"dataset.augmentation.text is for tasks {', '.join(REWORDED)}: other answers "
+        "would not fit the changed words",
+        holds=lambda spec: (
+            spec.dataset.augmentation is None
+            or spec.dataset.augmentation.text is None
+            or spec.task in REWORDED
+        ),
+    ),
+)
