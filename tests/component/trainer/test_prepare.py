@@ -255,3 +255,25 @@ def test_a_model_and_rows_of_the_hub_are_prepared(bench, cases, forkserver, tmp_
     assert "org/tiny/resolve" in " ".join(hub.asked)
     fetched = {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path}
     assert {"config.json", "tokenizer.json", "train.jsonl"} <= fetched
+
+
+def preview(bench, **spec):
+    job = bench.job({"full": {}}, **spec)
+    outcome, message = bench.prepare(job)
+    assert outcome.code == 0, outcome.output
+    folder = output(job) / "prepared" / message["prepared"]["fingerprint"]
+    return json.loads((folder / "data-report.json").read_text())["preview"]
+
+
+def test_the_report_shows_what_of_the_first_rows_is_learnt(writing, rewriting, bench):
+    shown = preview(writing)
+    assert len(shown) == 3
+    for read, learnt in shown:
+        assert (read["learnt"], learnt["learnt"]) == (False, True)
+        assert learnt["text"] == f"{read['text'].split()[1].upper()} </s>"
+    everything = preview(writing, dataset={"mask": "All"})
+    assert [[part["learnt"] for part in row] for row in everything] == [[True]] * 3
+    for read, learnt in preview(rewriting):
+        assert (read["learnt"], learnt["learnt"]) == (False, True)
+        assert learnt["text"].removesuffix(" </s>").isupper()
+    assert preview(bench) == []

@@ -31,6 +31,7 @@ from finetune_trainer.data.max_length import (
     refuse_length,
     refuse_overlength,
 )
+from finetune_trainer.data.preview import preview
 from finetune_trainer.data.rows import DROPPED, Rows
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.tasks.task import Encoding
@@ -130,7 +131,10 @@ def build(
         _require_learning(summary)
     gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
-    report |= {"sequences": encoding.sequences, "augmentation": rows.augmented}
+    report |= {
+        "sequences": encoding.sequences, "augmentation": rows.augmented,
+        "preview": preview(gathered.layout, out / PART_NAMES[TRAIN], tokenizer),
+    }  # fmt: skip
     return Built(summary, gathered.labels, chosen, report)
 
 
