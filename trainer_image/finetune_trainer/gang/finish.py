@@ -10,6 +10,7 @@ from finetune_api.errors import JobError
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Artifacts, Stage
 from finetune_trainer.gang.ledger import LedgerBook, now_text
+from finetune_trainer.gang.overfitting import overfitting
 from finetune_trainer.gang.pod import Pod
 from finetune_trainer.gang.state import RunState
 from finetune_trainer.storage.uris import join
@@ -94,6 +95,7 @@ class Finish:
         document = {
             **own,
             **self._state.report().to_wire(),
+            "overfitting": overfitting(self._state.series()),
             "config": self._config.to_wire(),
             "data": own.get("data") or _read(places.prepared / "data-report.json"),
         }
