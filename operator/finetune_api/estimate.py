@@ -1,12 +1,12 @@
 """Memory of one rank by component, from the shape of the model. Pure arithmetic, in bytes.
 
 Weights, gradients and optimizer states follow Rajbhandari et al. 2019 (arXiv:1910.02054, ZeRO);
-activations follow Korthikanti et al. 2022 (arXiv:2205.05198) without recomputation, with the
-attention matrix kept, as the CPU and masked-attention kernels do. Adam keeps two float32 moments.
+what a pass takes beside them is measured by whoever has the model. Adam keeps two float32 moments.
 """
 
 import math
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 FLOAT32 = 4
 STATE_BYTES = {
@@ -21,6 +21,8 @@ LIVE_ELEMENTS = 50_000_000
 """Weights that ZeRO-3 keeps gathered at a time (the trainer sets it); one alone may be larger."""
 BROADCAST_BYTES = 250 * 2**20
 """DDP sends rank 0's weights to the others in copies of this size, once."""
+STEPPING = 2
+"""Copies of a weight that an optimizer step makes for a moment."""
 BUCKETS = {0: 1, 1: 2, 2: 3, 3: 2}
 """Copies of the reduce bucket that stand beside each other, by ZeRO stage. Measured."""
 
@@ -32,12 +34,6 @@ class ModelShape:
 
     parameters: int
     trainable: int
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    scores: int = 0
-    """Scores of each token: a language model's vocabulary; 0 for a classifier."""
     largest: int = 0
     """Weights of the largest matrix: mostly the embedding."""
     quantized: int = 0
@@ -52,6 +48,24 @@ class ModelShape:
         """Bytes of all weights as they are computed with."""
         plain = self.parameters - self.quantized
         return plain * compute_bytes + math.ceil(self.quantized * self.quantized_bytes)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Most bytes at a time of a micro-batch's forward and backward pass, beside the weights."""
+
+    alone: int
+    """With each gradient gone as soon as it is there."""
+    with_gradients: int
+    """With float32 gradients that stay to the end."""
+
+
+class Passes(Protocol):
+    """What a pass of so many rows takes."""
+
+    def __call__(self, rows: int, *, checkpointing: bool, half: bool) -> Pass:
+        """``checkpointing`` of activations; ``half``: computed in bfloat16."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,24 +86,20 @@ class Memory:
 
 def estimate(
     shape: ModelShape,
+    one_pass: Pass,
     *,
-    micro_batch: int,
-    length: int,
     world: int,
     zero_stage: int | None,
     compute_bytes: int = FLOAT32,
     state_bytes: float = STATE_BYTES["AdamW"],
-    checkpointing: bool = False,
 ) -> Memory:
     """Memory of one rank.
 
-    ``state_bytes`` of the optimizer a trained weight; ``checkpointing`` of activations.
-
-    ``length`` in tokens, ``compute_bytes`` 4 for fp32 and 2 for bf16, ``zero_stage`` None for DDP,
-    which keeps everything and a second copy of the gradients in its buckets. ZeRO shards over
-    ``world`` ranks: optimizer states, with a float32 master copy of the trained weights, from
-    stage 1 on, gradients from 2 on, weights at 3, where a working set is gathered again, twice for
-    a moment: as it was received and as layers use it.
+    ``state_bytes`` of the optimizer a trained weight, ``compute_bytes`` 4 for fp32 and 2 for bf16,
+    ``zero_stage`` None for DDP, which keeps everything and a second copy of the gradients in its
+    buckets. ZeRO shards over ``world`` ranks: optimizer states, with a float32 master copy of the
+    trained weights, from stage 1 on, gradients from 2 on, weights at 3, where a working set is
+    gathered again, twice for a moment: as it was received and as layers use it.
     """
     trainable = shape.trainable
     if zero_stage is None:
@@ -108,15 +118,16 @@ def estimate(
         bucket = min(trainable, REDUCE_BUCKET_ELEMENTS)
         buffers = BUCKETS[zero_stage] * bucket * compute_bytes
         if zero_stage == 3:
-            weights = math.ceil(shape.parameters / world) * compute_bytes
+            # Measured: DeepSpeed holds the share of frozen weights twice.
+            held = 2 * shape.parameters - trainable
+            weights = math.ceil(held / world) * compute_bytes
             buffers += 2 * gathered(shape) * compute_bytes
-    return Memory(
-        weights, gradients, optimizer, buffers,
-        activations(
-            shape, micro_batch=micro_batch, length=length, compute_bytes=compute_bytes,
-            checkpointing=checkpointing,
-        ),
-    )  # fmt: skip
+    activations = one_pass.alone
+    if zero_stage is None or zero_stage < 2:
+        # Gradients that stay grow while activations go: both are never there at their largest.
+        activations = max(0, one_pass.with_gradients - trainable * FLOAT32)
+    stepping = STEPPING * min(trainable, shape.largest) * FLOAT32
+    return Memory(weights, gradients, optimizer, buffers, max(activations, stepping))
 
 
 def gathered(shape: ModelShape) -> int:
@@ -131,36 +142,19 @@ def loading(shape: ModelShape, *, world: int, zero_stage: int | None) -> int:
     return (shape.parameters + share) * FLOAT32
 
 
-def activations(
-    shape: ModelShape,
-    *,
-    micro_batch: int,
-    length: int,
-    compute_bytes: int = FLOAT32,
-    checkpointing: bool = False,
-) -> int:
-    """Bytes kept for the backward pass of one micro-batch.
-
-    A token of a layer keeps about 9 vectors of the hidden size, 3 of the intermediate size, and
-    three rows of the attention matrix a head (scores, probabilities, dropped probabilities). With
-    ``checkpointing`` (Chen et al. 2016, arXiv:1604.06174) it keeps its input alone, and one layer
-    at a time has the rest.
-    """
-    token = 9 * shape.hidden + 3 * shape.intermediate + 3 * shape.heads * length
-    kept = shape.layers * shape.hidden + token if checkpointing else shape.layers * token
-    return micro_batch * length * kept * compute_bytes
-
-
 def checkpoint_bytes(
     shape: ModelShape,
     *,
     zero_stage: int | None,
     compute_bytes: int = FLOAT32,
     state_bytes: float = STATE_BYTES["AdamW"],
+    with_best: bool = True,
 ) -> int:
     """Bytes of a checkpoint over all ranks: moments of the trained weights and the weights, at ZeRO
-    stages 1 and 2 both as computed with and as float32 master copy. The base of an adapter is never
+    stages 1 and 2 both as computed with and as float32 master copy; ``with_best``: once more, as
+    they were at the best step. The base of an adapter is never
     saved; 1 MiB stands for the small files."""
     weights = FLOAT32 + (compute_bytes if zero_stage in (1, 2) else 0)
+    weights += FLOAT32 if with_best else 0
     frozen = shape.saved_frozen * (compute_bytes if zero_stage is not None else FLOAT32)
     return math.ceil(shape.trainable * (weights + state_bytes)) + frozen + 2**20

@@ -15,6 +15,8 @@ from finetune_api.estimate import (
     FLOAT32,
     STATE_BYTES,
     ModelShape,
+    Pass,
+    Passes,
     checkpoint_bytes,
     estimate,
     loading,
@@ -58,6 +60,7 @@ class Needs:
 def make_plan(
     config: JobConfig,
     shape: ModelShape,
+    passes: Passes,
     *,
     train_rows: int,
     max_length: int,
@@ -81,10 +84,9 @@ def make_plan(
     checkpointing = bool(training.gradient_checkpointing)
 
     def need(stage: int | None, rows: int) -> int:
-        return rank_bytes(
-            config, shape, stage, rows=rows * sequences, length=max_length,
-            compute_bytes=2 if half else FLOAT32, checkpointing=checkpointing,
-        )  # fmt: skip
+        one_pass = passes(rows * sequences, checkpointing=checkpointing, half=half)
+        mask = MASK_BYTES * (rows * max_length) ** 2 if training.packing else 0
+        return mask + rank_bytes(config, shape, stage, one_pass, 2 if half else FLOAT32)
 
     stage = _zero_stage(config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons)
     if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config):
@@ -145,21 +147,17 @@ def _batch(config: JobConfig) -> tuple[int, int]:
 
 
 def rank_bytes(
-    config: JobConfig, shape: ModelShape, stage: int | None, *, rows: int, length: int,
-    compute_bytes: int, checkpointing: bool,
-) -> int:  # fmt: skip
+    config: JobConfig, shape: ModelShape, stage: int | None, one_pass: Pass, compute_bytes: int
+) -> int:
     """Memory that a rank's device needs; on CPU, where the model is also loaded, the larger of
     loading and training. ``stage`` None is DDP."""
     world = config.world_size
     training = estimate(
-        shape, micro_batch=rows, length=length, world=world, zero_stage=stage,
-        compute_bytes=compute_bytes, checkpointing=checkpointing,
+        shape, one_pass, world=world, zero_stage=stage, compute_bytes=compute_bytes,
         state_bytes=STATE_BYTES[config.spec.training.optimizer],
     ).total  # fmt: skip
     if config.spec.training.l2sp:
         training += shape.trainable * compute_bytes
-    if config.spec.training.packing:
-        training += MASK_BYTES * (rows * length) ** 2
     if config.device is Device.CUDA:
         return training
     return max(training, loading(shape, world=world, zero_stage=stage))
@@ -280,6 +278,7 @@ def make_needs(
     saved = checkpoint_bytes(
         shape, zero_stage=stage, compute_bytes=compute_bytes,
         state_bytes=STATE_BYTES[spec.training.optimizer],
+        with_best=spec.training.early_stopping.restore_best,
     )  # fmt: skip
     disk = math.ceil((model_bytes + data_bytes + LOCAL_CHECKPOINTS * saved + GI) / GI)
     grace = max(defaults.MIN_GRACE_SECONDS, math.ceil(GRACE_FACTOR * saved / SAVE_RATE))

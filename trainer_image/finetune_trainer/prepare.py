@@ -247,16 +247,19 @@ def _result(
     pretend_gpus: bool,
 ) -> PrepareResult:
     """Plan and needs from the data's report and the model's shape."""
-    from finetune_trainer.model.trainable import shape_to_train
+    from finetune_trainer.model.trace import traced
+    from finetune_trainer.model.trainable import to_train
     from finetune_trainer.plan import make_needs, make_plan
     from finetune_trainer.tasks.registry import task_class
 
     task = task_class(job.spec)
     base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
-    shape = shape_to_train(base, job.spec)
+    model_to_train, shape = to_train(base, job.spec)
+    length = report["maxLength"]["tokens"]
+    passes = traced(model_to_train, task.trial, length)
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(
-        job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],
+        job, shape, passes, train_rows=summary.train_rows, max_length=length,
         max_length_reason=report["maxLength"]["reason"], sequences=report["sequences"],
         pretend_gpus=pretend_gpus,
     )  # fmt: skip

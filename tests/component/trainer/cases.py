@@ -296,7 +296,7 @@ def run_measured(events: str, measured: str) -> int:
     honest = train.FineTuneTrainer.train
 
     def trained(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _counting() as count:
+        with counting() as count:
             result = honest(self, *args, **kwargs)
         weights = list(self.model.parameters())
         sizes = {w: getattr(w, "ds_numel", w.numel()) for w in weights}
@@ -310,7 +310,7 @@ def run_measured(events: str, measured: str) -> int:
     return run_rank(events)
 
 
-def _counting() -> Any:
+def counting() -> Any:
     """Counts the storages that operations return, and those that exist already, while they live."""
     import gc
     import weakref

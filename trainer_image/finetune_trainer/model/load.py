@@ -1,6 +1,5 @@
 """The base model as its task needs it: loaded, with what is freshly initialised named."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,6 @@ DROPOUT_FIELDS = (
     "embd_pdrop", "attn_pdrop", "pooler_dropout", "cls_dropout",
 )  # fmt: skip
 """Names of dropout probabilities in transformers' configurations."""
-INTERMEDIATE = (
-    "intermediate_size", "hidden_dim", "d_ff", "n_inner", "ffn_dim", "encoder_ffn_dim",
-)  # fmt: skip
-
 FORMS = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
     "TOKEN_CLS": "AutoModelForTokenClassification",
@@ -213,34 +208,6 @@ def _topmost(module: str, missing: set[str], weights: set[str]) -> str:
 
 
 def shape_of(model: Any) -> ModelShape:
-    """What the memory estimate depends on, from the base model and its configuration."""
-    config, output = model.config, model.get_output_embeddings()
-    hidden = _first(config, ("hidden_size", "dim", "d_model", "n_embd"), 768)
-    return ModelShape(
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        trainable=0,
-        layers=_layers(config),
-        hidden=hidden,
-        intermediate=_first(config, INTERMEDIATE, 4 * hidden),
-        heads=_first(config, ("num_attention_heads", "n_heads", "n_head", "num_heads"), 12),
-        scores=len(output.weight) if output is not None else 0,
-        largest=max(weight.numel() for weight in model.parameters()),
-    )
-
-
-def _layers(config: Any) -> int:
-    """Layers as the estimate counts them. A decoder's layer attends twice where there is an
-    encoder: it keeps half as much again."""
-    layers = _first(config, ("num_hidden_layers", "n_layers", "n_layer", "num_layers"), 12)
-    if not config.is_encoder_decoder:
-        return layers
-    decoder = _first(config, ("num_decoder_layers", "decoder_layers"), layers)
-    return layers + math.ceil(1.5 * decoder)
-
-
-def _first(config: Any, names: tuple[str, ...], default: int) -> int:
-    for name in names:
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return default
+    """What the memory estimate depends on, of a base model."""
+    sizes = [weight.numel() for weight in model.parameters()]
+    return ModelShape(parameters=sum(sizes), trainable=0, largest=max(sizes))

@@ -45,9 +45,9 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
     return loaded.model
 
 
-def shape_to_train(loaded: Loaded, spec: FineTuneJobSpec) -> ModelShape:
-    """What the memory estimate depends on. ``loaded`` is on torch's meta device, and is of no other
-    use afterwards."""
+def to_train(loaded: Loaded, spec: FineTuneJobSpec) -> tuple[Any, ModelShape]:
+    """The model as it is trained and what the memory estimate depends on. ``loaded`` is on torch's
+    meta device, and is of no other use afterwards."""
     base = shape_of(loaded.model)
     each = bytes_a_weight(spec.method)
     quantized = quantized_weights(loaded.model) if each is not None else 0
@@ -55,7 +55,7 @@ def shape_to_train(loaded: Loaded, spec: FineTuneJobSpec) -> ModelShape:
         model = trainable(loaded, _started_anyhow(spec))
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     frozen = 0 if spec.method.makes_adapter else base.parameters - trained
-    return replace(
+    return model, replace(
         base, trainable=trained, saved_frozen=frozen,
         quantized=quantized, quantized_bytes=each or 0.0,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from finetune_trainer.evaluate.baseline import Arrays
 from finetune_trainer.evaluate.forward import Batch, Rows, forward, forward_tokens, logits
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import pointer_loss
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, load_classifier, meta_classifier, set_dropout
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
@@ -49,6 +49,8 @@ class QuestionAnswering:
         collate = WindowCollator(tokenizer.pad_token_id, tells_segments(config))
         self.parts = Rows.of_parts(places.prepared, collate)
         self.loss = partial(pointer_loss, smoothing=job.spec.training.label_smoothing)
+
+    trial = staticmethod(trial.of_scores)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

@@ -16,7 +16,7 @@ from finetune_trainer.data.preferences import REJECTED
 from finetune_trainer.evaluate import baseline, preferences, probe, reward_probe
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.report import write_comparison
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
 from finetune_trainer.objectives.preference import PairCollator, Preference, PreferenceTrainer
 from finetune_trainer.session import Session
@@ -43,6 +43,8 @@ class Reward:
                         for name in (IDS.name, REJECTED.name))
             for part, rows in self.parts.items()
         }  # fmt: skip
+
+    trial = staticmethod(trial.of_scores)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

@@ -19,7 +19,7 @@ from finetune_trainer.evaluate.generate import Reference
 from finetune_trainer.evaluate.report import write_answers
 from finetune_trainer.evaluate.rewrite import Rewriter
 from finetune_trainer.losses import loss_and_tokens, token_loss
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import (
     Loaded,
     load_sequence_to_sequence,
@@ -46,6 +46,8 @@ class SequenceToSequence:
         collate = Collator(tokenizer.pad_token_id, model.prepare_decoder_input_ids_from_labels)
         self.parts = Rows.of_parts(places.prepared, collate)
         self.writer = Rewriter(session, tokenizer, self.parts["test"], model)
+
+    trial = staticmethod(trial.of_encoder_decoder)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

@@ -69,6 +69,11 @@ class Task(Protocol):
         """The model without weights, for counting."""
         ...
 
+    @staticmethod
+    def trial(model: Any, rows: int, length: int) -> Any:
+        """The loss of some rows of so many tokens, computed as training does, for counting."""
+        ...
+
     def __init__(self, session: "Session", tokenizer: Any) -> None:
         """Load the base model and the prepared rows."""
         ...

@@ -20,7 +20,7 @@ from finetune_trainer.data.labelled_text import LabelledTextEncoder
 from finetune_trainer.evaluate import baseline, probe, targets
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.report import write_comparison
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
@@ -48,6 +48,8 @@ class TextClassification:
         self.loaded = load_classifier(
             places.model, config, seed=job.spec.training.seed, storage=session.storage
         )
+
+    trial = staticmethod(trial.of_scores)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.jobconfig import JobConfig
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, load_language_model, meta_language_model
 from finetune_trainer.objectives.registry import objective_class
 from finetune_trainer.session import Session
@@ -27,6 +27,8 @@ class TextGeneration:
     def parts(self) -> Any:
         """Prepared rows by part."""
         return self.objective.parts
+
+    trial = staticmethod(trial.of_language_model)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

@@ -18,7 +18,7 @@ from finetune_trainer.evaluate import baseline, f1, probe, spans, token_probe
 from finetune_trainer.evaluate.forward import Rows, forward_tokens, logits, mean_loss
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import token_loss
-from finetune_trainer.model import checks
+from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Encoding
@@ -45,6 +45,8 @@ class TokenClassification:
             places.model, config, seed=seed, storage=session.storage, peft_task=PEFT_TASK
         )
         self.parts = Rows.of_parts(places.prepared, TagCollator(tokenizer.pad_token_id))
+
+    trial = staticmethod(trial.of_scores)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

@@ -1,0 +1,50 @@
+"""Losses of rows that do not matter, computed as training does: what a pass takes shows on them."""
+
+from typing import Any
+
+import torch
+
+TOKEN = 1
+"""A token that every vocabulary has."""
+
+
+def of_scores(model: Any, rows: int, length: int) -> torch.Tensor:
+    """A model of texts with a head: all its scores are compared with something."""
+    ids = _tokens(rows, length)
+    return _sum(model(input_ids=ids, attention_mask=torch.ones_like(ids)))
+
+
+def of_language_model(model: Any, rows: int, length: int) -> torch.Tensor:
+    """A causal language model with TRL's head, which computes scores in chunks."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not hasattr(base, "has_fused_head"):
+        add_fused_lm_head(base)
+        base.has_fused_head = True
+    ids = _tokens(rows, length)
+    mask = torch.ones_like(ids)
+    outputs = model(
+        input_ids=ids, attention_mask=mask, labels=ids, use_cache=False, fused_lm_head=True
+    )
+    loss: torch.Tensor = outputs.loss
+    return loss
+
+
+def of_encoder_decoder(model: Any, rows: int, length: int) -> torch.Tensor:
+    """Sources and targets, both as long as rows get."""
+    from finetune_trainer.losses import token_loss
+
+    ids = _tokens(rows, length)
+    mask = torch.ones_like(ids)
+    outputs = model(input_ids=ids, attention_mask=mask, decoder_input_ids=ids)
+    return token_loss(outputs, ids)
+
+
+def _tokens(rows: int, length: int) -> torch.Tensor:
+    return torch.full((rows, length), TOKEN)
+
+
+def _sum(outputs: Any) -> torch.Tensor:
+    scores = [value for name, value in outputs.items() if name.endswith("logits")]
+    return torch.stack([score.float().square().sum() for score in scores]).sum()
