@@ -255,8 +255,9 @@ def _result(
     base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
     shape = shape_to_train(base, job.spec)
     summary = DataSummary.model_validate(report["summary"])
+    longest = report["maxLength"]["tokens"] + report["newTokens"]
     plan: Plan = make_plan(
-        job, shape, train_rows=summary.train_rows, max_length=report["maxLength"]["tokens"],
+        job, shape, train_rows=summary.train_rows, max_length=longest,
         max_length_reason=report["maxLength"]["reason"], sequences=report["sequences"],
         pretend_gpus=pretend_gpus,
     )  # fmt: skip
