@@ -128,8 +128,8 @@ class Dataset(Document):
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
     (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
     question about a text with its answers by place (`Answers`), a text (`Text`), a prompt with a
-    better and a worse answer (`Preference`), or a prompt with an answer that was judged (`KTO`).
-    `Auto` goes by task, objective and the columns of the first row."""
+    better and a worse answer (`Preference`), a prompt with an answer that was judged (`KTO`), or a
+    prompt alone (`Prompt`). `Auto` goes by task, objective and the columns of the first row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     labels: LabelKind = LabelKind.AUTO

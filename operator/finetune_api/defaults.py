@@ -28,7 +28,7 @@ they are to be, the larger the step."""
 SHIFT_SHARE = 0.05
 """Of a method's rate, where an objective only shifts what the base already knows: a large step
 spoils it."""
-SHIFTING = (Objective.DPO, Objective.KTO)
+SHIFTING = (Objective.DPO, Objective.KTO, Objective.GRPO)
 
 
 def learning_rate(method: Method, objective: Objective | None = None) -> float:

@@ -203,8 +203,9 @@ class FineTuneJobSpec(Document):
     """What TextGeneration learns from: `SFT`, the default, imitates the rows' answers; `Pretrain`
     goes on with pretraining on plain texts; `DPO` (arXiv:2305.18290) and `ORPO` (arXiv:2403.07691)
     learn to prefer the better of two answers; `KTO` (arXiv:2402.01306) learns from answers that
-    were judged one by one; `Reward` makes a model that scores answers, from preferences. Other
-    tasks have none."""
+    were judged one by one; `Reward` makes a model that scores answers, from preferences;
+    `GRPO` (arXiv:2402.03300) has the model answer and learns from what `training.grpo` rewards.
+    Other tasks have none."""
     model: Model
     """The base model."""
     dataset: Dataset

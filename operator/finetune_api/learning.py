@@ -23,6 +23,7 @@ class Objective(StrEnum):
     ORPO = "ORPO"
     KTO = "KTO"
     REWARD = "Reward"
+    GRPO = "GRPO"
 
 
 class Layout(StrEnum):
@@ -36,6 +37,7 @@ class Layout(StrEnum):
     TEXT = "Text"
     PREFERENCE = "Preference"
     KTO = "KTO"
+    PROMPT = "Prompt"
     SPANS = "Spans"
     TOKEN_TAGS = "TokenTags"  # noqa: S105
     ANSWERS = "Answers"
@@ -62,6 +64,7 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Objective.ORPO: (Layout.PREFERENCE,),
     Objective.KTO: (Layout.KTO,),
     Objective.REWARD: (Layout.PREFERENCE,),
+    Objective.GRPO: (Layout.PROMPT_COMPLETION, Layout.PROMPT),
 }
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
@@ -78,6 +81,7 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Objective.ORPO: ("preference_accuracy",),
     Objective.KTO: ("reward_auroc", "preference_auroc"),
     Objective.REWARD: ("pairwise_accuracy",),
+    Objective.GRPO: ("reward",),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
 LOWER_IS_BETTER: frozenset[str] = frozenset({"mae", "perplexity", "loss"})

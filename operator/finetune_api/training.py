@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from finetune_api import rules
 from finetune_api.base import Document
+from finetune_api.grpo import Grpo
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -76,7 +77,7 @@ class Training(Document):
     learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
     """Peak learning rate. Default by method: full and freeze 2e-5, LoRA and QLoRA 2e-4, head only,
     p-tuning and other PEFT methods 1e-3, IA3, prompt and prefix tuning 5e-3; a
-    twentieth of it for objectives DPO and KTO; shown in `status.plan`."""
+    twentieth of it for objectives DPO, KTO and GRPO; shown in `status.plan`."""
     global_batch_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
     """Rows per optimizer step over all ranks; 32 by default. Must be a multiple of the ranks.
     Loss and gradients depend on this alone, not on how ranks share it."""
@@ -107,6 +108,8 @@ class Training(Document):
     """For objectives on preferences; 0.1 by default. `DPO`: the larger, the closer the model stays
     to its base. `KTO`: the larger, the sooner an answer counts as good or bad enough. `ORPO`: the
     weight of the odds ratio beside the chosen answer's loss."""
+    grpo: Grpo | None = None
+    """What objective GRPO writes, and what it is rewarded for. Required with it."""
     scheduler: Scheduler = Scheduler.COSINE
     """Shape of the learning rate after warm-up: `Cosine` falls to 0, `CosineWithFloor` to a tenth
     of the peak, `CosineWithRestarts` starts again in the middle, `Linear`, `Polynomial` (of degree

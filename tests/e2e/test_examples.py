@@ -14,7 +14,7 @@ from tests.e2e.conftest import EXAMPLES, RUN_SECONDS, Site
 from tests.e2e.test_sft_json import base_model
 
 EVERY = sorted(path for path in EXAMPLES.iterdir() if (path / "job.yaml").is_file())
-WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders"}
+WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders", "12-grpo-notes"}
 """Examples whose base is that of the second one."""
 ELSEWHERE = {"01-hello-lora", "02-sft-json"}
 """Examples that have tests of their own."""

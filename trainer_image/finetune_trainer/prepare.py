@@ -255,7 +255,7 @@ def _result(
     task = task_class(job.spec)
     base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
     model_to_train, shape = to_train(base, job.spec)
-    length = report["maxLength"]["tokens"]
+    length = report["maxLength"]["tokens"] + report["newTokens"]
     passes = traced(model_to_train, task.trial, length)
     summary = DataSummary.model_validate(report["summary"])
     plan: Plan = make_plan(

@@ -40,6 +40,8 @@ class StepCallback(TrainerCallback):
         self.tokens = 0
         self.stopped = False
         self._obeyed: set[int] = set()
+        self.more: dict[str, float] = {}
+        """What an objective tells of the step beside loss and norm."""
         self._values: dict[str, float] = {}
         self._clock = time.monotonic()
 
@@ -106,7 +108,7 @@ class StepCallback(TrainerCallback):
         step = state.global_step
         if self.gang.is_main:
             epoch = step * self.plan.global_batch / self.train_rows
-            self.channel.metrics(step, self.plan.steps, epoch, values | self._values)
+            self.channel.metrics(step, self.plan.steps, epoch, values | self._values | self.more)
         for name in ("loss", "grad_norm"):
             if not math.isfinite(values[name]):
                 raise NonFiniteError(

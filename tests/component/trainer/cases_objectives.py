@@ -72,6 +72,130 @@ def probe_of_rewards(shuffled: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def write_prompts(path: Path, count: int = 120, seed: int = 1) -> None:
+    """Prompts of a few words, nothing else."""
+    rng = random.Random(seed)
+    with path.open("w") as file:
+        for number in range(count):
+            words = rng.choices(WORDS, k=rng.randint(1, 9))
+            file.write(json.dumps({"prompt": f"{' '.join(words)} n{number} ="}) + "\n")
+
+
+def run_misled(events: str) -> int:
+    """A rank whose training answers get each other's rewards, within every prompt's answers."""
+    import numpy as np
+
+    from finetune_trainer.objectives import grpo
+    from finetune_trainer.rank import main
+
+    honest, rng = grpo.advantages, np.random.default_rng(5)
+    grpo.advantages = lambda rewards: honest(rng.permuted(rewards, axis=1))
+    return _with_events(events, main)
+
+
+def run_stopped(events: str, trouble: dict[str, Any] | None = None) -> int:
+    """A rank of which the first is asked to stop at a step."""
+    from finetune_trainer.rank import main
+    from finetune_trainer.telemetry.channel import Channel
+
+    told = Channel.heartbeat
+
+    def heartbeat(self: Channel, step: int) -> None:
+        told(self, step)
+        if trouble and step == trouble["step"]:
+            Path(trouble["touch"]).touch()
+
+    Channel.heartbeat = heartbeat
+    return _with_events(events, main)
+
+
+def drawn_answers(base: str, shape: list[list[int]]) -> Any:
+    """Answers of three tokens to the same prompt by many draws, in batches of these sizes; and the
+    first token's probabilities."""
+    from types import SimpleNamespace
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from finetune_api.grpo import Grpo
+    from finetune_trainer.evaluate.sample import Sampler
+
+    model = AutoModelForCausalLM.from_pretrained(base).eval()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    asked = Grpo.model_validate(
+        {"rewards": {"length": {"tokens": 1}}, "maxNewTokens": 3, "temperature": 0.5}
+    )
+    gang = SimpleNamespace(device=torch.device("cpu"))
+    session = SimpleNamespace(gang=gang, plan=SimpleNamespace(zero_stage=0), beat=lambda: None)
+    sampler = Sampler(session, tokenizer, asked, model)
+    prompts = [tokenizer("red dog")["input_ids"], tokenizer("sun moon star tree =")["input_ids"]]
+    with torch.no_grad():
+        found = {
+            seed: answer
+            for batch in shape
+            for seed, answer in zip(
+                batch,
+                sampler.sample(model, [prompts[s % 2] for s in batch], [(1, s) for s in batch]),
+                strict=True,
+            )
+        }
+        scores = model(torch.tensor([prompts[0]])).logits[0, -1]
+    return found, (scores / 0.5).softmax(-1).tolist()
+
+
+def plain_grpo(base: str, prompts: list[list[int]], answers: list[list[int]]) -> list[float]:
+    """Plain transformers, nothing of ours: the mean log-likelihood of each answer's tokens."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, found = AutoModelForCausalLM.from_pretrained(base).eval(), []
+    with torch.no_grad():
+        for prompt, answer in zip(prompts, answers, strict=True):
+            ids = torch.tensor([prompt + answer])
+            scores = model(ids).logits[0, :-1].log_softmax(-1)
+            each = scores.gather(1, ids[0, 1:, None])[len(prompt) - 1 :]
+            found.append(float(each.mean()))
+    return found
+
+
+def run_recorded(events: str, record: str) -> int:
+    """A rank that leaves what GRPO wrote at the first step: prompts, answers, advantages."""
+    from finetune_trainer.objectives import grpo
+    from finetune_trainer.rank import main
+
+    seen: list[Any] = []
+    honest = grpo.GRPO._batch
+
+    def batch(self: Any, prompts: Any, answers: Any, better: Any) -> Any:
+        seen.append([prompts, answers, list(map(float, better))])
+        return honest(self, prompts, answers, better)
+
+    grpo.GRPO._batch = batch
+    code = _with_events(events, main)
+    Path(record).write_text(json.dumps(seen[0]))
+    return code
+
+
+def answer_plainly(base: str, prepared: str, adapter: str | None = None) -> list[str]:
+    """Plain transformers and PEFT, nothing of ours: answers to the test prompts, one by one."""
+    import datasets
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model = (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(adapter or base)
+    how = GenerationConfig.from_pretrained(adapter or base)
+    texts = []
+    for row in datasets.load_from_disk(f"{prepared}/test"):
+        ids = torch.tensor([row["input_ids"]])
+        mask = torch.ones_like(ids)
+        (written,) = model.generate(input_ids=ids, attention_mask=mask, generation_config=how)
+        texts.append(tokenizer.decode(written[ids.shape[1] :], skip_special_tokens=True).strip())
+    return texts
+
+
 def run_told(events: str, told: str) -> int:
     """A rank that leaves what KTO's loss was given, micro-batch by micro-batch."""
     from finetune_trainer.objectives import kto

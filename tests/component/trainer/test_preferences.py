@@ -109,10 +109,13 @@ def test_odds_are_those_of_the_paper(choosing, forkserver, cases):
 
 @pytest.mark.parametrize("objective", ["DPO", "ORPO"])
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_only_a_real_preference_is_learnt(writing_of, cases, objective, shuffled):
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.matrix) for seed in (2, 3))]
+)
+def test_only_a_real_preference_is_learnt(writing_of, cases, objective, shuffled, seed):
     made = run(
-        writing_of(partial(cases.write_preferences, shuffled=shuffled)), objective,
-        training={"maxSteps": 100, "learningRate": 3e-3},
+        writing_of(partial(cases.write_preferences, shuffled=shuffled, seed=seed)), objective,
+        training={"maxSteps": 100, "learningRate": 3e-3, "seed": 6 + seed},
     )  # fmt: skip
     name = "reward_accuracy" if objective == "DPO" else "preference_accuracy"
     assert scores(made)[name]["rows"] == 32

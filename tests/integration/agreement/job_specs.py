@@ -283,6 +283,11 @@ def _fit_the_task(spec: Any) -> None:
         spec["dataset"].pop("mask", None)
     if learns not in rules.PREFERENCES:
         spec.get("training", {}).pop("beta", None)
+    if learns == "GRPO":
+        grpo = spec.setdefault("training", {}).setdefault("grpo", {"rewards": {}})
+        grpo["rewards"] = grpo["rewards"] or {"exactMatch": {}}
+    else:
+        spec.get("training", {}).pop("grpo", None)
     splits = learns in ("Pretrain", "QuestionAnswering")
     if not splits and spec["dataset"].get("overlength") == "Split":
         spec["dataset"].pop("overlength")

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from finetune_api import jobconfig, rules
 from finetune_api.job import FineTuneJob, FineTuneJobSpec
+from finetune_api.rule import TransitionRule
 
 HELLO: dict[str, Any] = {
     "metadata": {"name": "hello"},
@@ -85,7 +86,7 @@ def test_every_field_of_the_specification_has_exactly_one_rule_about_updates() -
 
 
 @pytest.mark.parametrize("rule", rules.TRANSITION_RULES, ids=lambda rule: rule.cel)
-def test_a_transition_rule_holds_for_the_unchanged_job(rule: rules.TransitionRule) -> None:
+def test_a_transition_rule_holds_for_the_unchanged_job(rule: TransitionRule) -> None:
     spec = FineTuneJob.from_manifest(HELLO).spec
     assert rule.holds(spec, spec)
 

@@ -30,6 +30,7 @@ from finetune_trainer.data.max_length import (
     model_limit,
     refuse_length,
     refuse_overlength,
+    room_left,
 )
 from finetune_trainer.data.preview import preview
 from finetune_trainer.data.rows import DROPPED, Rows
@@ -77,6 +78,8 @@ def build(
     """Tokenise the split rows and write them below ``out``; DataError when too few are left."""
     out.mkdir(parents=True, exist_ok=True)
     limit = model_limit(tokenizer, model_config, virtual_tokens)
+    if limit is not None and encoding.new_tokens:
+        limit = room_left(limit, encoding.new_tokens)
     refuse_length(dataset.max_length, limit)
     gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
     encoder = encoding.encoder(gathered)
@@ -132,7 +135,8 @@ def build(
     gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
     report |= {
-        "sequences": encoding.sequences, "augmentation": rows.augmented,
+        "sequences": encoding.sequences, "newTokens": encoding.new_tokens,
+        "augmentation": rows.augmented,
         "preview": preview(gathered.layout, out / PART_NAMES[TRAIN], tokenizer),
     }  # fmt: skip
     return Built(summary, gathered.labels, chosen, report)

@@ -12,6 +12,7 @@ from finetune_api.dataset import Columns
 from finetune_api.learning import Layout
 from finetune_trainer.data.judgements import Judged
 from finetune_trainer.data.problems import shown
+from finetune_trainer.data.prompts import Prompt
 from finetune_trainer.data.questions import Answers
 from finetune_trainer.data.row import Row, Tell, encodable, sound_text
 from finetune_trainer.data.spans import Spans, TokenTags
@@ -260,6 +261,7 @@ LAYOUTS: dict[Layout, type[Any]] = {
     Layout.PREFERENCE: Preference,
     Layout.KTO: Judged,
     Layout.ANSWERS: Answers,
+    Layout.PROMPT: Prompt,
     Layout.TEXT: Text,
 }
 

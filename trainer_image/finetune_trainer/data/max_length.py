@@ -41,6 +41,17 @@ def model_limit(tokenizer: Any, config: Any, virtual_tokens: int) -> int | None:
     return min(limits) - virtual_tokens if limits else None
 
 
+def room_left(limit: int, new_tokens: int) -> int:
+    """Longest prompt beside the tokens that are to be written; UserError when there is none."""
+    if new_tokens >= limit:
+        raise UserError(
+            f"training.grpo.maxNewTokens {new_tokens} leaves no room for a prompt: the model takes "
+            f"{limit} tokens",
+            f"set it to less than {limit}",
+        )
+    return limit - new_tokens
+
+
 def refuse_length(asked: int | None, limit: int | None) -> None:
     """UserError when the maxLength that was asked for is more than the model takes."""
     if asked is not None and limit is not None and asked > limit:

@@ -24,6 +24,8 @@ def preview(layout: Layout, train: Path, tokenizer: Any) -> list[list[Part]]:
 
     rows = datasets.load_from_disk(str(train))
     first = rows.select(range(min(ROWS, len(rows))))
+    if not isinstance(first[0]["labels"], list):
+        return []
     if layout is Layout.SOURCE_TARGET:
         return [
             [

@@ -21,7 +21,9 @@ REFERENCE = "reference"
 """What the base makes of a row, as bits."""
 JUDGED = "good"
 """Whether a row's answer is a good one."""
-BESIDE = ("labels", REFERENCE, JUDGED)
+ROW = "row"
+"""A row's number in its part."""
+BESIDE = ("labels", REFERENCE, JUDGED, ROW)
 """What stands beside a row: for losses, not for models."""
 
 

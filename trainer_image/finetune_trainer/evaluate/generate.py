@@ -37,8 +37,8 @@ class Writer:
         self.session, self.tokenizer = session, tokenizer
         rng = np.random.default_rng([session.job.spec.training.seed, 5])
         chosen = np.sort(rng.permutation(len(test))[:MAX_ROWS])
-        rows = [test.dataset[int(row)] for row in chosen]
-        self.prompts, self.endings = map(list, zip(*map(self.parted, rows), strict=True))
+        self.rows = [test.dataset[int(row)] for row in chosen]
+        self.prompts, self.endings = map(list, zip(*map(self.parted, self.rows), strict=True))
         self.new_tokens = max(map(len, self.endings)) + SPARE_TOKENS
         self.stops = self._stops()
 
@@ -50,7 +50,7 @@ class Writer:
     def references(self) -> list[Reference]:
         """What was asked and what is right, in the order of the answers."""
         pairs = zip(self.prompts, self.endings, strict=True)
-        return [Reference(self._asked(prompt), self._text(ending)) for prompt, ending in pairs]
+        return [Reference(self._asked(prompt), self.text(ending)) for prompt, ending in pairs]
 
     def generation_config(self) -> Any:
         """Greedy, up to a token that ends answers."""
@@ -71,8 +71,8 @@ class Writer:
 
         return [str(text) for text in baseline.measured(self.session, measure)["answers"]]
 
-    def answers(self, model: Any) -> list[str]:
-        """What ``model`` answers, on every rank; Stopped when one is asked to stop."""
+    def answers(self, model: Any, *, may_stop: bool = True) -> list[str]:
+        """What ``model`` answers, on every rank; Stopped when ``may_stop`` and one is asked to."""
         gang = self.session.gang
         widths = np.array([len(prompt) + self.new_tokens for prompt in self.prompts], np.int32)
         written: dict[int, str] = {}
@@ -81,7 +81,8 @@ class Writer:
                 texts = self._answer(model, rows)
                 written.update(zip(rows[:count].tolist(), texts, strict=False))
                 self.session.beat()
-                self.session.leave_if_asked()
+                if may_stop:
+                    self.session.leave_if_asked()
         merged: dict[int, str] = {}
         for part in gang.gather_objects(written):
             merged.update(part)
@@ -90,27 +91,22 @@ class Writer:
     def _answer(self, model: Any, rows: NDArray[np.int64]) -> list[str]:
         """One batch, padded so that all answers start at the same place."""
         prompts = [self.prompts[int(row)] for row in rows]
-        longest = max(map(len, prompts))
-        shape, device = (len(prompts), longest), self.session.gang.device
-        ids = torch.full(shape, self.tokenizer.pad_token_id, dtype=torch.int64)
-        mask = torch.zeros(shape, dtype=torch.int64)
-        for number, prompt in enumerate(prompts):
-            start = longest - len(prompt) if self.continues else 0
-            ids[number, start : start + len(prompt)] = torch.tensor(prompt)
-            mask[number, start : start + len(prompt)] = 1
+        ids, mask = padded(prompts, self.tokenizer.pad_token_id, before=self.continues)
+        longest, device = ids.shape[1], self.session.gang.device
         output = model.generate(
             input_ids=ids.to(device), attention_mask=mask.to(device),
             generation_config=self.generation_config(),
             synced_gpus=zero.splits(self.session),
         )  # fmt: skip
         written = output[:, longest:] if self.continues else output
-        return [self._text(answer) for answer in written.tolist()]
+        return [self.text(answer) for answer in written.tolist()]
 
     def _asked(self, ids: list[int]) -> str:
         text: str = self.tokenizer.decode(ids)
         return text
 
-    def _text(self, ids: list[int]) -> str:
+    def text(self, ids: list[int]) -> str:
+        """Tokens as text, without special ones and spaces around it."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text.strip()
 
@@ -123,3 +119,15 @@ class Writer:
             if last is not None:
                 ends.add(last)
         return sorted(ends)
+
+
+def padded(texts: list[list[int]], pad: int, *, before: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask [texts, longest], padding before or after each text."""
+    longest = max(map(len, texts))
+    ids = torch.full((len(texts), longest), pad, dtype=torch.int64)
+    mask = torch.zeros((len(texts), longest), dtype=torch.int64)
+    for number, text in enumerate(texts):
+        start = longest - len(text) if before else 0
+        ids[number, start : start + len(text)] = torch.tensor(text)
+        mask[number, start : start + len(text)] = 1
+    return ids, mask

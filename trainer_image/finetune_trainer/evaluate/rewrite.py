@@ -54,4 +54,4 @@ class Rewriter(Writer):
         return asked
 
     def _asked(self, ids: list[int]) -> str:
-        return self._text(ids)
+        return self.text(ids)

@@ -7,6 +7,7 @@ from finetune_trainer.objectives.objective import Objective
 
 MODULES = {
     ObjectiveName.DPO: ("dpo", "DPO"),
+    ObjectiveName.GRPO: ("grpo", "GRPO"),
     ObjectiveName.KTO: ("kto", "KTO"),
     ObjectiveName.ORPO: ("orpo", "ORPO"),
     ObjectiveName.PRETRAIN: ("pretrain", "Pretrain"),

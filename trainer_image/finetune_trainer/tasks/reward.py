@@ -15,6 +15,7 @@ from finetune_trainer.data.encode import IDS
 from finetune_trainer.data.preferences import REJECTED
 from finetune_trainer.evaluate import baseline, preferences, probe, reward_probe
 from finetune_trainer.evaluate.forward import Rows, forward, logits
+from finetune_trainer.evaluate.generate import padded
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
@@ -120,13 +121,7 @@ class SideCollator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """``input_ids`` and ``attention_mask`` [rows, longest]."""
-        texts = [row[self.column] for row in rows]
-        shape = len(texts), max(map(len, texts))
-        ids = torch.full(shape, self.pad, dtype=torch.int64)
-        mask = torch.zeros(shape, dtype=torch.int64)
-        for number, text in enumerate(texts):
-            ids[number, : len(text)] = torch.as_tensor(text)
-            mask[number, : len(text)] = 1
+        ids, mask = padded([row[self.column] for row in rows], self.pad, before=False)
         return {"input_ids": ids, "attention_mask": mask}
 
 

@@ -44,6 +44,8 @@ class Encoding:
     """Which encoded rows hold nothing to learn; only the comparison wants them."""
     sequences: int = 1
     """Texts of maxLength that a row makes the model read at once."""
+    new_tokens: int = 0
+    """Tokens that training adds to each of them."""
 
 
 class Task(Protocol):
