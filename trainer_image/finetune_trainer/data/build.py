@@ -21,6 +21,7 @@ from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt
 from finetune_trainer.data.augment import CHANGE
+from finetune_trainer.data.checks import DROPPED
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
 from finetune_trainer.data.encode import lengths as lengths_of
 from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
@@ -32,7 +33,7 @@ from finetune_trainer.data.max_length import (
     refuse_overlength,
 )
 from finetune_trainer.data.preview import preview
-from finetune_trainer.data.rows import DROPPED, Rows
+from finetune_trainer.data.rows import Rows
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.tasks.task import Encoding
 
@@ -132,7 +133,7 @@ def build(
     gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
     report |= {
-        "sequences": encoding.sequences, "augmentation": rows.augmented,
+        "sequences": encoding.sequences, "augmentation": rows.augmented, "checks": rows.checks,
         "preview": preview(gathered.layout, out / PART_NAMES[TRAIN], tokenizer),
     }  # fmt: skip
     return Built(summary, gathered.labels, chosen, report)
