@@ -249,17 +249,21 @@ def _write(
     for writer, sink in zip(writers, sinks, strict=True):
         writer.close()
         sink.close()
-    _save(paths, out)
+    _save(paths, schema, out)
     return written
 
 
-def _save(paths: list[Path], out: Path) -> None:
+def _save(paths: list[Path], schema: pa.Schema, out: Path) -> None:
+    """Folders that ``datasets`` reads. It writes them with one row of nothing, and the rows' file
+    takes the place of that: saving rows would copy them, and hold what it maps in memory."""
     import datasets
 
     datasets.disable_progress_bars()
     for path, name in zip(paths, PART_NAMES, strict=True):
-        datasets.Dataset.from_file(str(path)).save_to_disk(out / name)
-        path.unlink()
+        nothing = pa.Table.from_pylist([{}], schema)
+        datasets.Dataset(nothing).save_to_disk(out / name)
+        (written,) = (out / name).glob("*.arrow")
+        path.replace(written)
 
 
 def _report(
