@@ -114,6 +114,9 @@ class Columns(Document):
     answers: Word = "answers"
     """Column with the answers as SQuAD has them: `{text: [...], answer_start: [...]}`, or a list of
     `{text, answer_start}`, in characters from 0; empty lists where the context does not answer."""
+    group: Word | None = None
+    """Column with the group that a row belongs to, as a region or a source. The data report tells
+    each group's rows by part and class; nothing is learnt from it."""
 
 
 class Checks(Document):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune_api.dataset import Check, Checks, Dataset, HeldOutSource, TrainSource
+from finetune_api.dataset import Check, Checks, Columns, Dataset, HeldOutSource, TrainSource
 from finetune_api.errors import DataError
 from finetune_api.learning import Layout
 from finetune_trainer.data import checks, likeness
@@ -258,3 +258,47 @@ def test_splits_are_repeatable_without_leaks_and_stratified(tmp_path, drawn, see
         of_all = np.array([sum(label == f"c{n}" for _, label in distinct) for n in range(3)])
         exact = of_all * counts.sum() / of_all.sum()
         assert (np.abs(counts - exact) <= 1).all()
+
+
+def grouped(folder, rows):
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = Dataset(
+        train=TrainSource(uri="s3://data/rows"), columns=Columns(group="region"),
+        test=HeldOutSource(fraction=0.2),
+    )  # fmt: skip
+    file = DataFile(path, path.name, TRAIN)
+    return read([file], dataset, (Layout.LABELS,), seed=3, scratch=folder / "scratch")
+
+
+def test_rows_of_every_group_are_told(tmp_path):
+    rows = [{"text": f"{text} {n}", "label": "ab"[n % 2], "region": ["north", 7][n % 3 == 0]}
+            for n, text in enumerate(texts(90, length=8))]  # fmt: skip
+    rows.append({"text": "one of its own", "label": "a", "region": " west "})
+    found = grouped(tmp_path, rows)
+    told = found.checks["groups"]
+    assert list(told) == ["7", "north", "west"]
+    for name, number in (("7", 30), ("north", 60), ("west", 1)):
+        assert sum(told[name][part] for part in ("train", "validation", "test")) == number
+        assert sum(told[name]["classes"].values()) == told[name]["train"]
+    wanted = (found.parts[:90:3] == TRAIN).sum()
+    assert told["7"]["train"] == wanted
+    assert [note for note in found.gathered.notes if note.endswith("test rows: west")]
+
+
+def test_mistakes_of_groups_are_told_with_those_of_rows(tmp_path):
+    good = [{"text": text, "label": "ab"[n % 2], "region": "x"} for n, text in enumerate(texts(9))]
+    bad = [{"text": "", "label": "a", "region": None}, {"text": "t", "label": "b", "area": "x"}]
+    with pytest.raises(DataError) as caught:
+        grouped(tmp_path, [*good, *bad])
+    sentence = caught.value.failure().sentence()
+    assert "rows.jsonl:10: field 'text' is empty" in sentence
+    assert "rows.jsonl:10 (null): field 'region' must be text or a whole number" in sentence
+    assert "rows.jsonl:11 (columns seen: text, label, area): field 'region' is missing" in sentence
+    many = [{**row, "region": f"r{n}"} for n, row in enumerate(texts_with_labels(210))]
+    with pytest.raises(DataError, match="field 'region' has 210 different values in 210 rows"):
+        grouped(tmp_path, many)
+
+
+def texts_with_labels(count):
+    return [{"text": t, "label": "ab"[n % 2]} for n, t in enumerate(texts(count, length=8))]

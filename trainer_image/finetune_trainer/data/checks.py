@@ -19,7 +19,7 @@ from finetune_api.dataset import Check, Checks
 from finetune_api.errors import DataError
 from finetune_api.learning import LabelKind, Layout
 from finetune_trainer.data import languages, likeness, personal
-from finetune_trainer.data.gather import Gathered
+from finetune_trainer.data.gather import PART_NAMES, Gathered
 from finetune_trainer.data.likeness import Likeness
 from finetune_trainer.data.split import TRAIN
 from finetune_trainer.data.texts import said
@@ -161,8 +161,17 @@ class RowChecks:
         return {"looked": len(texts), "shares": languages.shares(texts)}
 
     def _balance(self, parts: Parts) -> None:
-        """A note when one class has many times the training rows of another."""
+        """Rows of every group, and a note when one class has many times the rows of another."""
         gathered = self.gathered
+        if gathered.groups is not None:
+            table = gathered.groups.table(parts, PART_NAMES, gathered.labels, gathered.label_ids)
+            self.report["groups"] = table
+            few = [name for name, rows in table.items() if not rows["train"] or not rows["test"]]
+            if few:
+                gathered.notes.append(
+                    f"groups without training or without test rows: {', '.join(few[:TOLD])}"
+                    + (f" and {len(few) - TOLD} more" if len(few) > TOLD else "")
+                )
         if gathered.kind is not LabelKind.SINGLE or gathered.layout is not Layout.LABELS:
             return
         counts = np.bincount(gathered.label_ids[parts == TRAIN], minlength=len(gathered.labels))
