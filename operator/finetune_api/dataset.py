@@ -47,6 +47,15 @@ class Overlength(StrEnum):
     FAIL = "Fail"
 
 
+class Check(StrEnum):
+    """What happens to rows that a check finds."""
+
+    OFF = "Off"
+    REPORT = "Report"
+    DROP = "Drop"
+    FAIL = "Fail"
+
+
 class TrainSource(Document):
     """Where training rows come from."""
 
@@ -105,6 +114,26 @@ class Columns(Document):
     answers: Word = "answers"
     """Column with the answers as SQuAD has them: `{text: [...], answer_start: [...]}`, or a list of
     `{text, answer_start}`, in characters from 0; empty lists where the context does not answer."""
+    group: Word | None = None
+    """Column with the group that a row belongs to, as a region or a source. The data report tells
+    each group's rows by part and class; nothing is learnt from it."""
+
+
+class Checks(Document):
+    """What is looked for in sound rows. `Report` counts and names rows in the data report, `Drop`
+    leaves them out (counted), `Fail` ends prepare with rows named, `Off` does not look."""
+
+    duplicates: Check | None = None
+    """Training rows that are like an earlier one without being equal: four in five of their triples
+    of words are the same (estimated by MinHash). Default: `Report` up to 100,000 rows, else `Off`;
+    asked for, it takes 512 bytes of disk a row. Equal rows are always dropped."""
+    leakage: Check | None = None
+    """Training rows that are like a held-out one without being equal. Default: as for `duplicates`.
+    Training rows that ask what a held-out row asks are always dropped."""
+    pii: Check = Check.REPORT
+    """Personal data and secrets in any row: e-mail addresses, telephone numbers with their country,
+    credit cards and IBANs with a right check digit, public IP addresses, keys of well-known
+    services. `Report` looks at 10,000 rows, `Drop` and `Fail` at all. Values are never written."""
 
 
 class Dataset(Document):
@@ -130,6 +159,8 @@ class Dataset(Document):
     question about a text with its answers by place (`Answers`), a text (`Text`), a prompt with a
     better and a worse answer (`Preference`), a prompt with an answer that was judged (`KTO`), or a
     prompt alone (`Prompt`). `Auto` goes by task, objective and the columns of the first row."""
+    checks: Checks = Field(default_factory=Checks)
+    """What is looked for in rows that can be read."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     labels: LabelKind = LabelKind.AUTO

@@ -31,7 +31,7 @@ IMPORTS = (
     "finetune_trainer.tasks.text_classification", "finetune_trainer.tasks.text_generation",
     "finetune_trainer.tasks.question_answering", "torchmetrics.functional.text",
     "finetune_trainer.tasks.token_classification", "seqeval.metrics.sequence_labeling",
-    "finetune_trainer.model.adapter",
+    "finetune_trainer.model.adapter", "rensa", "py3langid",
 )  # fmt: skip
 CLEAN = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1",
          "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
@@ -118,7 +118,9 @@ def serve(address: str) -> None:
 
 
 def _warm() -> None:
-    """Fill caches that every child would fill: patterns of weight names, DeepSpeed's optimizers."""
+    """Fill caches that every child would fill: patterns of weight names, DeepSpeed's optimizers,
+    the model of languages."""
+    import py3langid
     from sklearn.linear_model import LogisticRegression
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
@@ -128,6 +130,7 @@ def _warm() -> None:
     without_compiler()
     without_inductor()
     LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    py3langid.classify("warm")
     # A collection in a child would copy every page of the imported modules.
     gc.collect()
     gc.freeze()

@@ -12,15 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune_api.dataset import Columns, Dataset, DatasetFormat, TrainSource
+from finetune_api.dataset import Check, Checks, Columns, Dataset, DatasetFormat, TrainSource
 from finetune_api.errors import DataError
 from finetune_api.learning import Layout
+from finetune_trainer.data.checks import RowChecks
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.parquet import ParquetRows
 from finetune_trainer.data.rows import assign
 from finetune_trainer.data.split import TRAIN
 
 ROWS = 12
+UNCHECKED = Checks(duplicates=Check.OFF, leakage=Check.OFF, pii=Check.OFF)
 TEXTS = [f"row {n}" for n in range(ROWS)]
 LABELS = ["ab"[n % 2] for n in range(ROWS)]
 
@@ -319,7 +321,10 @@ def test_the_same_rows_in_any_format_give_the_same_data(tmp_path_factory, rows, 
     results = []
     for name, content in written.items():
         found = gather(tmp_path_factory.mktemp("format"), content, name=name)
-        parts, dropped = assign(found, Dataset(train=TrainSource(uri="s3://b/x")), seed)
+        dataset = Dataset(train=TrainSource(uri="s3://b/x"))
+        parts, dropped = assign(
+            found, dataset, seed, RowChecks(found, UNCHECKED, found.arrow.parent)
+        )
         results.append(
             (texts(found), found.asked.tolist(), found.whole.tolist(), found.label_ids.tolist(),
              found.labels, parts.tolist(), dropped)

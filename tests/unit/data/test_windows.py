@@ -121,3 +121,10 @@ def test_a_tokenizer_that_does_not_know_places_is_refused():
 
     with pytest.raises(UserError, match="s3://m/: the tokenizer does not tell where tokens stand"):
         WindowEncoder(Slow(), "s3://m/")
+
+
+def test_an_answer_that_ends_behind_a_window_is_only_in_the_next():
+    rows, _, useless = windows(content(["w1"], WORDS, 14, 16), max_length=20)
+    assert rows[0]["last"] == 18  # sixteen words after [CLS], the question and [SEP]
+    assert [row["labels"] for row in rows[:3]] == [[0, 0], [7, 9], [0, 0]]
+    assert not any(useless)

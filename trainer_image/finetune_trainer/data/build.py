@@ -21,6 +21,7 @@ from finetune_api.progress import DataSummary
 from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt
 from finetune_trainer.data.augment import CHANGE
+from finetune_trainer.data.checks import DROPPED
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
 from finetune_trainer.data.encode import lengths as lengths_of
 from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
@@ -33,7 +34,7 @@ from finetune_trainer.data.max_length import (
     room_left,
 )
 from finetune_trainer.data.preview import preview
-from finetune_trainer.data.rows import DROPPED, Rows
+from finetune_trainer.data.rows import Rows
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.tasks.task import Encoding
 
@@ -136,7 +137,7 @@ def build(
     report = _report(gathered, parts, summary, chosen, seed)
     report |= {
         "sequences": encoding.sequences, "newTokens": encoding.new_tokens,
-        "augmentation": rows.augmented,
+        "augmentation": rows.augmented, "checks": rows.checks,
         "preview": preview(gathered.layout, out / PART_NAMES[TRAIN], tokenizer),
     }  # fmt: skip
     return Built(summary, gathered.labels, chosen, report)
@@ -252,17 +253,21 @@ def _write(
     for writer, sink in zip(writers, sinks, strict=True):
         writer.close()
         sink.close()
-    _save(paths, out)
+    _save(paths, schema, out)
     return written
 
 
-def _save(paths: list[Path], out: Path) -> None:
+def _save(paths: list[Path], schema: pa.Schema, out: Path) -> None:
+    """Folders that ``datasets`` reads. It writes them with one row of nothing, and the rows' file
+    takes the place of that: saving rows would copy them, and hold what it maps in memory."""
     import datasets
 
     datasets.disable_progress_bars()
     for path, name in zip(paths, PART_NAMES, strict=True):
-        datasets.Dataset.from_file(str(path)).save_to_disk(out / name)
-        path.unlink()
+        nothing = pa.Table.from_pylist([{}], schema)
+        datasets.Dataset(nothing).save_to_disk(out / name)
+        (written,) = (out / name).glob("*.arrow")
+        path.replace(written)
 
 
 def _report(

@@ -55,7 +55,7 @@ def _refused(name: str, role: str, field: pa.Field, tell: Tell) -> bool:
     elif role == "judgement":
         sound = kinds.is_boolean(kind) or kinds.is_integer(kind) or _is_text(kind)
         rule = "must be true or false"
-    elif role == "label":
+    elif role in ("label", "group"):
         sound, rule = _is_text(kind) or kinds.is_integer(kind), "must be text or a whole number"
     elif role == "number":
         sound, rule = kinds.is_floating(kind) or kinds.is_integer(kind), "must be a number"

@@ -20,6 +20,7 @@ from finetune_api.errors import DataError
 from finetune_api.learning import LabelKind, Layout
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
+from finetune_trainer.data.groups import Groups
 from finetune_trainer.data.judgements import Judgements
 from finetune_trainer.data.label_lists import LabelLists
 from finetune_trainer.data.label_sets import LabelSets
@@ -72,6 +73,8 @@ class Gathered:
     notes: list[str] = field(default_factory=list)
     kind: LabelKind | None = None
     """What the labels of texts are, where the layout is Labels."""
+    groups: Groups | None = None
+    """The group of every row, where the job names a column for it."""
 
     @property
     def rows(self) -> int:
@@ -92,6 +95,8 @@ class Gatherer:
         self.asked, self.whole = bytearray(), bytearray()
         self.files: list[dict[str, object]] = []
         self.notes: list[str] = []
+        group = dataset.columns.group
+        self.groups = Groups(group, self.problems) if group is not None else None
 
     def gather(self, files: list[DataFile]) -> Gathered:
         """Read all files; DataError with everything that is wrong."""
@@ -102,6 +107,8 @@ class Gatherer:
         names: list[str] = []
         if self.labels is not None:
             self.labels.check(numbers[parts == TRAIN])
+        if self.groups is not None:
+            self.groups.check()
         self.problems.raise_any()
         if self.labels is not None:
             names, numbers = self.labels.in_order(numbers)
@@ -110,7 +117,7 @@ class Gatherer:
         return Gathered(
             self.arrow, self.layout, names, numbers, parts,
             np.frombuffer(self.asked, "V16"), np.frombuffer(self.whole, "V16"),
-            self.files, self.notes, self.kind,
+            self.files, self.notes, self.kind, self.groups,
         )  # fmt: skip
 
     def _read(self, file: DataFile, writer: pa.ipc.RecordBatchFileWriter) -> None:
@@ -151,6 +158,7 @@ class Gatherer:
                 self.kind = _kind(self.dataset, reader)
             self.labels = self._labels(self.layout)
         layout = _layout(self.layout or self.possible[0], self.kind)(columns)
+        layout = layout if self.groups is None else self.groups.of(layout)
         named = NAMED.get(self.kind or self.layout, {})
         roles = {getattr(columns, role): named.get(role, role) for role in layout.roles}
         needed = roles.keys()
@@ -205,6 +213,8 @@ class Gatherer:
         writer.write_batch(pa.record_batch([contents], schema=SCHEMA))
         self.label_ids.extend([number for number in numbers if number is not None])
         self.parts.extend([file.part] * len(rows))
+        if self.groups is not None:
+            self.groups.ids.extend([row.group for row in rows])
         self.asked += b"".join([xxh3_128_digest(row.asked.encode()) for row in rows])
         said = (f"{row.asked}\0{row.answer}" for row in rows)
         self.whole += b"".join([xxh3_128_digest(text.encode()) for text in said])

@@ -53,6 +53,7 @@ COMMON = {
     "spans": ("spans", "entities", "annotations", "label", "labels", "ents"),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels", "iob_tags"),
+    "group": ("group", "subgroup", "source", "region", "domain"),
     "context": ("context", "passage", "paragraph", "document", "text"),
     "question": ("question", "query"),
     "answers": ("answers", "answer"),

@@ -15,12 +15,13 @@ Tell = Callable[..., None]
 class Row(msgspec.Struct, frozen=True):
     """One example: ``content`` is what will be tokenised; ``asked`` is what a training row must
     not share with a held-out one; ``answer`` is its class or completion; ``labels`` names what a
-    row holds any number of, each once and in order."""
+    row holds any number of, each once and in order; ``group`` numbers the group it belongs to."""
 
     content: str
     asked: str
     answer: str
     labels: tuple[str, ...] = ()
+    group: int = 0
 
 
 def sound_text(value: object, field: str, tell: Tell) -> str | None:

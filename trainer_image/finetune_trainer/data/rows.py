@@ -11,15 +11,21 @@ from finetune_api.dataset import Dataset, HeldOutSource
 from finetune_api.defaults import HELD_OUT_FRACTION
 from finetune_api.learning import Layout
 from finetune_trainer.data import dedup
-from finetune_trainer.data.gather import DataFile, Gathered, Gatherer
+from finetune_trainer.data.checks import DROPPED, RowChecks
+from finetune_trainer.data.gather import (
+    PART_NAMES,
+    DataFile,
+    Gathered,
+    Gatherer,
+    require_rows,
+)  # fmt: skip
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION, split
-
-DROPPED = -1
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Sound rows, the part of each (or DROPPED), and how many were dropped by reason.
+    """Sound rows, the part of each (or DROPPED), how many were dropped by reason, and what checks
+    found.
 
     ``augmented`` tells what was added to them, where the job asks for that: changed versions of
     training rows, which stand among the rows of ``gathered.arrow``, ``label_ids`` and ``parts``.
@@ -28,6 +34,7 @@ class Rows:
     gathered: Gathered
     parts: NDArray[np.int8]
     dropped: dict[str, int]
+    checks: dict[str, Any]
     augmented: dict[str, Any] | None = None
 
 
@@ -42,11 +49,13 @@ def read(
     """Check every row of every file and split; DataError with everything that is wrong."""
     scratch.mkdir(parents=True, exist_ok=True)
     gathered = Gatherer(dataset, layouts, scratch / "contents.arrow").gather(files)
-    return Rows(gathered, *assign(gathered, dataset, seed))
+    checks = RowChecks(gathered, dataset.checks, scratch)
+    parts, dropped = assign(gathered, dataset, seed, checks)
+    return Rows(gathered, parts, dropped | checks.dropped, checks.report)
 
 
 def assign(
-    gathered: Gathered, dataset: Dataset, seed: int
+    gathered: Gathered, dataset: Dataset, seed: int, checks: RowChecks
 ) -> tuple[NDArray[np.int8], dict[str, int]]:
     """The part of every row, and what was dropped: duplicates first, then the split, then leaks."""
     parts = gathered.parts.copy()
@@ -55,17 +64,20 @@ def assign(
     twice = of_train[dedup.repeated(gathered.whole[of_train])]
     parts[twice] = DROPPED
     dropped["duplicate"] = len(twice)
+    checks.before_split(parts)
     fractions = {
         part: _fraction(source)
         for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test))
         if source is None or source.uri is None
     }
     of_train = np.flatnonzero(parts == TRAIN)
+    require_rows(len(of_train), PART_NAMES[TRAIN])
     if fractions:
         parts[of_train] = split(gathered.label_ids[of_train], fractions, seed)
     leaks = dedup.leaking(gathered.asked, parts)
     parts[leaks] = DROPPED
     dropped["alsoHeldOut"] = int(leaks.sum())
+    checks.after_split(parts)
     return parts, dropped
 
 
