@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api.dataset import DatasetFormat
-from finetune_trainer.data import arrow, parquet
+from finetune_trainer.data import arrow, label_studio, parquet
 
 NAMES = {
     ".jsonl": DatasetFormat.JSONL,
@@ -42,7 +42,7 @@ UNREADABLE = {
 }
 NO_ROWS = "holds no rows"
 NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
-FORMAT_FIX = "convert it to JSONL, JSON or CSV (all in UTF-8), to Parquet or Arrow"
+FORMAT_FIX = "unpack or convert it: JSONL, JSON and CSV in UTF-8, Parquet and Arrow are read"
 _A = {DatasetFormat.PARQUET: "a Parquet", DatasetFormat.ARROW: "an Arrow"}
 UTF8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 65536
@@ -55,12 +55,19 @@ FIRST_BYTES = {
 
 @dataclass(frozen=True)
 class Detected:
-    """What a file is, and why; ``problem`` when it cannot be read at all."""
+    """What a file is, and why; ``problem`` when it cannot be read at all. ``within``: how an export
+    of Label Studio is written."""
 
     format: DatasetFormat | None
     reason: str
     delimiter: str = ","
     problem: str = ""
+    within: DatasetFormat | None = None
+
+    @property
+    def written(self) -> DatasetFormat | None:
+        """How records stand in the file."""
+        return self.within or self.format
 
 
 def is_data_name(name: str, suffixes: Container[str]) -> bool:
@@ -84,6 +91,10 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     if not text:
         return Detected(None, "empty", problem=NO_ROWS)
     first_line = text.split(b"\n", 1)[0]
+    if asked in (DatasetFormat.AUTO, DatasetFormat.LABEL_STUDIO):
+        export = _label_studio(text, first_line, asked)
+        if export is not None:
+            return export
     if asked is not DatasetFormat.AUTO:
         return Detected(asked, "as asked for", _delimiter(first_line))
     suffix = path.suffix.lower()
@@ -92,7 +103,7 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     if text.startswith(b"["):
         return Detected(DatasetFormat.JSON, "it starts with [")
     if text.startswith(b"{"):
-        return _objects(text, suffix)
+        return _objects(text, suffix, path)
     delimiter = _delimiter(first_line)
     by_name = NAMES.get(suffix)
     if by_name in (DatasetFormat.JSONL, DatasetFormat.JSON):
@@ -106,9 +117,42 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     )  # fmt: skip
 
 
-def _objects(text: bytes, suffix: str) -> Detected:
+def _label_studio(text: bytes, first_line: bytes, asked: DatasetFormat) -> Detected | None:
+    """An export of Label Studio: as asked for, or by the fields that only such a file has."""
+    delimiter = _delimiter(first_line)
+    within = {b"[": DatasetFormat.JSON, b"{": DatasetFormat.JSONL}.get(text[:1], DatasetFormat.CSV)
+    if within is DatasetFormat.CSV:
+        header = {
+            cell.strip(' \t\r"') for cell in first_line.decode(errors="replace").split(delimiter)
+        }
+        is_export = header >= label_studio.OF_EXPORT
+    else:
+        is_export = _is_export(text.lstrip(b"[ \t\r\n").decode(errors="replace"))
+    if asked is DatasetFormat.LABEL_STUDIO:
+        return Detected(asked, "as asked for", delimiter, within=within)
+    if is_export:
+        reason = f"{within} with the fields of Label Studio"
+        return Detected(DatasetFormat.LABEL_STUDIO, reason, delimiter, within=within)
+    return None
+
+
+def _is_export(text: str) -> bool:
+    """Is the first object of a text a task, or a row of an annotation? One that is longer than what
+    was read is looked through for the fields of a task."""
+    try:
+        first, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return all(f'"{name}":' in text for name in ("annotations", "was_cancelled", "data"))
+    if not isinstance(first, dict):
+        return False
+    return label_studio.is_task(first) or first.keys() >= label_studio.OF_EXPORT
+
+
+def _objects(text: bytes, suffix: str, path: Path) -> Detected:
     """A text that starts with an object: of a row a line, or of the whole document."""
-    first_line, _, rest = text.partition(b"\n")
+    first_line, line_end, rest = text.partition(b"\n")
+    if NAMES.get(suffix) is DatasetFormat.JSON and not (line_end or _is_one_line(path)):
+        return Detected(DatasetFormat.JSONL, "it has several long lines, the first starts with {")
     if NAMES.get(suffix) is DatasetFormat.JSON:
         try:
             document = json.loads(first_line)
@@ -118,6 +162,18 @@ def _objects(text: bytes, suffix: str) -> Detected:
         if not rest.strip() and any(isinstance(rows[0], dict) for rows in lists if rows):
             return Detected(DatasetFormat.JSON, "it is one object with a list of rows")
     return Detected(DatasetFormat.JSONL, "its first line starts with {")
+
+
+def _is_one_line(path: Path) -> bool:
+    """Does nothing but space follow the first line? Read a piece at a time: it may be long."""
+    ended = False
+    with path.open("rb") as file:
+        while piece := file.read(HEAD_BYTES):
+            _, line_end, rest = (b"", b"\n", piece) if ended else piece.partition(b"\n")
+            ended = bool(line_end)
+            if rest.strip():
+                return False
+    return True
 
 
 def _binary(head: bytes, asked: DatasetFormat) -> Detected:
