@@ -28,6 +28,7 @@ class DatasetFormat(StrEnum):
     ARROW = "Arrow"
     TEXT = "Text"
     LINES = "Lines"
+    LABEL_STUDIO = "LabelStudio"
 
 
 class Mask(StrEnum):
@@ -150,8 +151,12 @@ class Dataset(Document):
     """How the files are written: one JSON object a line (`JSONL`), one JSON document with an array
     of objects (`JSON`), cells under a header row, separated by commas, semicolons or tabs (`CSV`),
     `Parquet`, Arrow IPC as a file or a stream, as `datasets` saves it (`Arrow`), or plain text for
-    objective Pretrain, each file a document (`Text`) or each line (`Lines`). `Auto` looks at
-    content and name and says in the data report what it found; plain text is then `Text`."""
+    objective Pretrain, each file a document (`Text`) or each line (`Lines`), or an export
+    of Label Studio as JSON, JSON-MIN or CSV (`LabelStudio`): columns are the fields of its tasks
+    and the names of its controls, of which the only one that fits is found by itself; for
+    preferences `columns.chosen` names the left answer and `columns.rejected` the right one. `Auto`
+    looks at content and name and says in the data report what it found; plain text is then
+    `Text`."""
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it

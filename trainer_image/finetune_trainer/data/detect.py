@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api.dataset import DatasetFormat
-from finetune_trainer.data import arrow, parquet
+from finetune_trainer.data import arrow, label_studio, parquet
 
 NAMES = {
     ".jsonl": DatasetFormat.JSONL,
@@ -55,12 +55,19 @@ FIRST_BYTES = {
 
 @dataclass(frozen=True)
 class Detected:
-    """What a file is, and why; ``problem`` when it cannot be read at all."""
+    """What a file is, and why; ``problem`` when it cannot be read at all. ``within``: how an export
+    of Label Studio is written."""
 
     format: DatasetFormat | None
     reason: str
     delimiter: str = ","
     problem: str = ""
+    within: DatasetFormat | None = None
+
+    @property
+    def written(self) -> DatasetFormat | None:
+        """How records stand in the file."""
+        return self.within or self.format
 
 
 def is_data_name(name: str, suffixes: Container[str]) -> bool:
@@ -84,6 +91,10 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     if not text:
         return Detected(None, "empty", problem=NO_ROWS)
     first_line = text.split(b"\n", 1)[0]
+    if asked in (DatasetFormat.AUTO, DatasetFormat.LABEL_STUDIO):
+        export = _label_studio(text, first_line, asked)
+        if export is not None:
+            return export
     if asked is not DatasetFormat.AUTO:
         return Detected(asked, "as asked for", _delimiter(first_line))
     suffix = path.suffix.lower()
@@ -104,6 +115,37 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
         problem="is none of JSONL (lines of {…}), JSON ([{…}, …]), CSV (a header row), Parquet "
         "and Arrow",
     )  # fmt: skip
+
+
+def _label_studio(text: bytes, first_line: bytes, asked: DatasetFormat) -> Detected | None:
+    """An export of Label Studio: as asked for, or by the fields that only such a file has."""
+    delimiter = _delimiter(first_line)
+    within = {b"[": DatasetFormat.JSON, b"{": DatasetFormat.JSONL}.get(text[:1], DatasetFormat.CSV)
+    if within is DatasetFormat.CSV:
+        header = {
+            cell.strip(' \t\r"') for cell in first_line.decode(errors="replace").split(delimiter)
+        }
+        is_export = header >= label_studio.OF_EXPORT
+    else:
+        is_export = _is_export(text.lstrip(b"[ \t\r\n").decode(errors="replace"))
+    if asked is DatasetFormat.LABEL_STUDIO:
+        return Detected(asked, "as asked for", delimiter, within=within)
+    if is_export:
+        reason = f"{within} with the fields of Label Studio"
+        return Detected(DatasetFormat.LABEL_STUDIO, reason, delimiter, within=within)
+    return None
+
+
+def _is_export(text: str) -> bool:
+    """Is the first object of a text a task, or a row of an annotation? One that is longer than what
+    was read is looked through for the fields of a task."""
+    try:
+        first, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return all(f'"{name}":' in text for name in ("annotations", "was_cancelled", "data"))
+    if not isinstance(first, dict):
+        return False
+    return label_studio.is_task(first) or first.keys() >= label_studio.OF_EXPORT
 
 
 def _objects(text: bytes, suffix: str) -> Detected:

@@ -5,6 +5,7 @@ Contents go to disk; memory holds two 16-byte digests, a class and a part for ea
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,8 +145,11 @@ class Gatherer:
         count += len(rows)
         self._keep(file, rows, lines, writer)
         if count == 0 and self.problems.count == before:
-            reader.tell_at(0, rule=NO_ROWS, fix=NO_ROWS_FIX)
+            reader.tell_at(0, rule=NO_ROWS, fix=NO_ROWS_FIX, value=_listed(reader.left_out))
         entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
+        if left_out := {reason: count for reason, count in reader.left_out.items() if count}:
+            entry["leftOut"] = left_out
+            self.notes.append(f"{file.name}: left out: {_listed(reader.left_out)}")
         if reader.blank_lines:
             self.notes.append(f"{file.name}: {reader.blank_lines} blank lines passed over")
 
@@ -220,11 +224,17 @@ class Gatherer:
         self.whole += b"".join([xxh3_128_digest(text.encode()) for text in said])
 
 
+def _listed(counts: Counter[str]) -> str:
+    """`not annotated 3, predictions only 1`."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()) if count)
+
+
 def _kind(dataset: Dataset, reader: Reader) -> LabelKind:
     """What labels are: the user's word, else by the first training row."""
     if dataset.labels is not LabelKind.AUTO:
         return dataset.labels
-    label = reader.first(dataset.columns.label)
+    columns = dataset.columns
+    label = reader.first(columns.label, {columns.text: "text", columns.label: "label"})
     if isinstance(label, list):
         return LabelKind.MULTI
     has_fraction = isinstance(label, float) and math.isfinite(label) and not label.is_integer()

@@ -6,6 +6,7 @@ Whatever cannot be read goes to ``Problems`` with file and place.
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from finetune_api.dataset import DatasetFormat
-from finetune_trainer.data import plain_text
+from finetune_trainer.data import label_studio, plain_text
 from finetune_trainer.data.arrow import ArrowRows
 from finetune_trainer.data.columns import ColumnFile, Tell
 from finetune_trainer.data.detect import UTF8_MARK, Detected
@@ -52,7 +53,9 @@ class Reader:
         self.problems = problems
         self.line = 0
         self.blank_lines = 0
-        if detected.format in OF_ROWS:
+        self.left_out: Counter[str] = Counter()
+        """Records without anything to learn, by reason."""
+        if detected.written in OF_ROWS:
             problems.files_of_rows.add(name)
 
     @property
@@ -68,20 +71,27 @@ class Reader:
             return file.names if file is not None else []
         return next((list(record) for record in unheard.records({})), [])
 
-    def first(self, name: str) -> object:
+    def first(self, name: str, roles: Mapping[str, str]) -> object:
         """What stands in a column of the first record that can be read; nothing is told."""
         unheard = Reader(self.path, self.name, self.detected, Problems())
         if self.detected.format in COLUMN_FILES:
             file = unheard._open_columns()
             return file.first(name) if file is not None else None
-        return next((record.get(name) for record in unheard.records({})), None)
+        return next((record.get(name) for record in unheard.records(roles)), None)
 
     def records(self, roles: Mapping[str, str]) -> Iterator[Record]:
         """Every record that could be read, in file order.
 
         ``roles`` names the columns that are needed, and what each is for.
         """
-        match self.detected.format:
+        if self.detected.format is DatasetFormat.LABEL_STUDIO:
+            raw = ((self.line, record) for record in self._written_records({}))
+            export = label_studio.Export(roles, self.tell_at, self.left_out)
+            return self._placed(export.records(raw))
+        return self._written_records(roles)
+
+    def _written_records(self, roles: Mapping[str, str]) -> Iterator[Record]:
+        match self.detected.written:
             case DatasetFormat.PARQUET | DatasetFormat.ARROW:
                 return self._column_records(roles)
             case DatasetFormat.CSV:
