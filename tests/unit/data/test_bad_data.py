@@ -34,7 +34,7 @@ JSONL = {
     ),
     "nested without end": (
         lines(*GOOD) + b"[" * 100_000 + b"\n",
-        ["rows.jsonl:9 (maximum recursion depth", "is not valid JSON"],
+        ["rows.jsonl:9 (nested too deeply)", "is not valid JSON"],
     ),
     "not an object": (
         lines(*GOOD, "[1, 2]\n"), ["rows.jsonl:9 ([1, 2])", "is not a JSON object"],
@@ -52,7 +52,7 @@ JSONL = {
         ["rows.jsonl:9", "byte 0xe9 at column 14", "is not UTF-8"],
     ),
     "UTF-16": (
-        lines(*GOOD).decode().encode("utf-16"), ["is UTF-16 text", "convert it"],
+        lines(*GOOD).decode().encode("utf-16"), ["is UTF-16 text", "unpack or convert it"],
     ),
     "empty text": (
         lines(*GOOD, {"text": "  ", "label": "a"}), ["rows.jsonl:9", "field 'text' is empty"],

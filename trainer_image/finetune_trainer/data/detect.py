@@ -42,7 +42,7 @@ UNREADABLE = {
 }
 NO_ROWS = "holds no rows"
 NO_ROWS_FIX = "write rows into it, or correct the uri in the job"
-FORMAT_FIX = "convert it to JSONL, JSON or CSV (all in UTF-8), to Parquet or Arrow"
+FORMAT_FIX = "unpack or convert it: JSONL, JSON and CSV in UTF-8, Parquet and Arrow are read"
 _A = {DatasetFormat.PARQUET: "a Parquet", DatasetFormat.ARROW: "an Arrow"}
 UTF8_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 65536

@@ -145,7 +145,9 @@ class Gatherer:
         count += len(rows)
         self._keep(file, rows, lines, writer)
         if count == 0 and self.problems.count == before:
-            reader.tell_at(0, rule=NO_ROWS, fix=NO_ROWS_FIX, value=_listed(reader.left_out))
+            left_out = _listed(reader.left_out)
+            fix = "annotate tasks and export them again" if left_out else NO_ROWS_FIX
+            reader.tell_at(0, rule=NO_ROWS, fix=fix, value=left_out)
         entry |= {"format": str(found.format), "reason": found.reason, "rows": count}
         if left_out := {reason: count for reason, count in reader.left_out.items() if count}:
             entry["leftOut"] = left_out

@@ -39,6 +39,7 @@ class JsonRows:
         self._row = 0
         self._repeated = ""
         self._list = ""
+        self._gave_up = False
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and values of every row that could be read."""
@@ -46,7 +47,7 @@ class JsonRows:
             text = _Text(file, json.JSONDecoder(object_pairs_hook=self._object))
             try:
                 yield from self._document(text)
-                if text.peek() or text.stray:
+                if not self._gave_up and (text.peek() or text.stray):
                     raise text.broken("goes on after the end of the JSON document")
             except BrokenError as error:
                 row = self._row + bool(self._row or self._list)
@@ -73,6 +74,7 @@ class JsonRows:
                         0, rule="holds more than one list of rows", fix="keep one of them",
                         value=f"{self._list}, {name}",
                     )  # fmt: skip
+                    self._gave_up = True
                     return
                 self._list = str(name)
                 yield from self._elements(text)
@@ -81,6 +83,7 @@ class JsonRows:
         text.skip("}")
         if not self._list:
             self._tell(0, rule="holds no list of rows", fix=FIX)
+            self._gave_up = True
 
     def _elements(self, text: "_Text") -> Iterator[tuple[int, dict[str, Any]]]:
         text.skip("[")
@@ -159,9 +162,9 @@ class _Text:
                 if unfinished and len(self._buffer) - self._at < LARGEST_ROW and self._more():
                     continue
                 self._at = len(self._buffer) if unfinished and self.stray else error.pos
-                raise self.broken("is not valid JSON", error.msg) from None
-            except RecursionError as error:
-                raise self.broken("is not valid JSON", str(error)) from None
+                raise self.broken("is not valid JSON", error.msg.removesuffix(" at")) from None
+            except RecursionError:
+                raise self.broken("is not valid JSON", "nested too deeply") from None
             if end == len(self._buffer) and self._more():
                 continue
             self._at = end

@@ -169,11 +169,10 @@ class Reader:
         try:
             return json.loads(line.rstrip())
         except (ValueError, RecursionError) as error:
-            at = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            self.tell(
-                rule="is not valid JSON", fix="write one JSON object a line", value=f"{why}{at}"
-            )
+            why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            if isinstance(error, json.JSONDecodeError):
+                why = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+            self.tell(rule="is not valid JSON", fix="write one JSON object a line", value=why)
             return None
 
     def _is_said_once(self, raw: bytes) -> bool:
