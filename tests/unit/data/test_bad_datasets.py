@@ -225,7 +225,8 @@ LABEL_STUDIO = {
         ))]
     ),
     "overlapping spans": span(labels=["PER", "LOC"]),
-    "span that ends inside a word": span(end=7, labels=["PER"]),
+    "span that ends inside a word": span(end=7, text="Ada Lov", labels=["PER"]),
+    "span of another text": span(text="Bob", labels=["PER"]),
     "span of HTML": span(start="/div[1]/text()[1]", labels=["PER"]),
     "rewritten answer that is empty": as_tasks(
         [task(1, {"prompt": "x"}, annotation(result("reply", "textarea", text=[""])))], SFT

@@ -123,6 +123,37 @@ def test_entities(tmp_path, name):
     assert nobody["tags"] == ["O"]
 
 
+def test_places_that_a_browser_counted_are_corrected(tmp_path):
+    emoji = {"start": 6, "end": 10, "text": "Rome", "labels": ["LOC"]}  # Two for each emoji.
+    lines = {"start": 0, "end": 5, "text": "New\\nYork"[:3] + "\\nY", "labels": ["LOC"]}
+    tasks = [
+        task(1, {"text": "😀😀, Rome"}, annotation(result("ner", "labels", **emoji))),
+        task(2, {"text": "New\nY"}, annotation(result("ner", "labels", **lines))),
+    ]
+    found = gather(tmp_path, tasks, Task.TOKEN_CLASSIFICATION)
+    assert [row["tags"] for row in parsed(found)] == [
+        ["O", "O", "O", "B-LOC"], ["B-LOC", "I-LOC"],
+    ]  # fmt: skip
+
+
+def test_spans_of_another_text_are_refused(tmp_path):
+    span = {"start": 0, "end": 3, "text": "Bob", "labels": ["PER"]}
+    tasks = [task(1, {"text": "Ada"}, annotation(result("ner", "labels", **span)))]
+    sentence = refused(tmp_path, tasks, Task.TOKEN_CLASSIFICATION)
+    assert "export.json row 1 (0 to 3: 'Ada' instead of 'Bob'): field 'spans[0]' does not" in (
+        sentence
+    )
+
+
+def test_an_empty_cell_is_a_text_without_entities(tmp_path):
+    cells = minimal([{"text": "Ada saw Rome", "ner": SPANS}] * 2)["export.csv"].decode()
+    header = cells.splitlines()[0].split(",")
+    row = dict.fromkeys(header, "") | {"id": "7", "text": "nobody"}
+    content = "\n".join([*cells.splitlines()[:3], ",".join(row[name] for name in header)])
+    found = gather(tmp_path, content.encode(), Task.TOKEN_CLASSIFICATION, name="export.csv")
+    assert parsed(found)[-1]["tags"] == ["O"]
+
+
 @pytest.mark.parametrize("name", ["tasks.json", "export.json", "export.csv"])
 def test_preferences_name_left_and_right(tmp_path, name):
     data = [{"prompt": f"{n}?", "one": f"left {n}", "two": f"right {n}"} for n in range(4)]

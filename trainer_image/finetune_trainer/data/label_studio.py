@@ -133,11 +133,15 @@ class Export:
                     self._source_of[role] = sources[0]
                     record[column] = record[sources[0]]
                 elif not sources and role in ("spans", "labels"):
-                    record[column] = []  # Nothing was marked, which is an answer.
+                    record[column] = []
+            if role in ("spans", "labels") and record.get(column, 0) in ("", None):
+                record[column] = []  # Nothing was marked, which is an answer.
             if role == "labels" and isinstance(record.get(column), str):
-                record[column] = [record[column]] if record[column] else []
+                record[column] = [record[column]]
         if "messages" in self._of_role:
             self._add_messages(record, labelled)
+        if {"text", "spans"} <= self._of_role.keys():
+            return record if self._spans_are_placed(record) else None
         if {"chosen", "rejected"} <= self._of_role.keys():
             return self._preferred(record, labelled)
         return record
@@ -168,6 +172,35 @@ class Export:
         if isinstance(before, list):
             record[column] = [*before, *labelled.controls[chat][1]]
 
+    def _spans_are_placed(self, record: Record) -> bool:
+        """Do spans hold the texts that were marked? Browsers count characters beyond the first
+        65,536, as emoji, twice: such places are corrected, others told."""
+        text, field_name = record.get(self._of_role["text"]), self._of_role["spans"]
+        spans = record.get(field_name)
+        if not isinstance(text, str) or not isinstance(spans, list):
+            return True  # Told by the layout.
+        for number, span in enumerate(spans):
+            start, end, marked = (span.get(k) for k in ("start", "end", "text"))
+            if type(start) is not int or type(end) is not int or not isinstance(marked, str):
+                continue
+            if _same(text[start:end], marked):
+                continue
+            twice = text.encode("utf-16-le", "surrogatepass")
+            if _same(_decoded(twice[2 * start : 2 * end]), marked):
+                before, within = (
+                    _decoded(twice[2 * a : 2 * b]) for a, b in ((0, start), (start, end))
+                )
+                span |= {"start": len(before), "end": len(before) + len(within)}
+                continue
+            self._tell_at(
+                self._place,
+                rule="does not hold the text that was marked", field=f"{field_name}[{number}]",
+                value=f"{start} to {end}: {text[start:end]!r} instead of {marked!r}",
+                fix="export the tasks with the texts that were annotated",
+            )  # fmt: skip
+            return False
+        return True
+
     def _preferred(self, record: Record, labelled: Labelled) -> Record | None:
         """Columns ``chosen`` and ``rejected`` name the left and the right answer."""
         pairwise = labelled.only("selected")
@@ -194,6 +227,15 @@ class _Tasks:
         return ("task", str(record["id"])) if is_row else self._number
 
 
+def _decoded(units: bytes) -> str:
+    return units.decode("utf-16-le", "replace")
+
+
+def _same(text: str, marked: str) -> bool:
+    """Are two texts the same but for line breaks, which are marked in several ways?"""
+    return "".join(text.split()) == "".join(marked.replace("\\n", " ").split())
+
+
 def _controls(results: list[Any]) -> dict[str, tuple[str, Any]]:
     """Values of an annotation's results by the name of the control that they come from."""
     found: dict[str, list[Record]] = {}
@@ -214,7 +256,7 @@ def _value(values: list[Record]) -> tuple[str, Any]:
             return KINDS[kind], texts[0] if len(texts) == 1 else texts
         case "labels":
             return "labels", [
-                {"start": value.get("start"), "end": value.get("end"), "label": label}
+                {k: value.get(k) for k in ("start", "end", "text")} | {"label": label}
                 for value, labels in zip(values, held, strict=True)
                 for label in (labels or [])
             ]
