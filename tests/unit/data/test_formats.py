@@ -60,6 +60,14 @@ DETECTED = {
         "its first line holds no whole object",
     ),
     "lines.json": (JSONL, "JSONL", "its first line starts with {"),
+    "long-lines.json": (
+        b"".join(json.dumps(row | {"more": "x" * 90_000}).encode() + b"\n" for row in ROWS),
+        "JSONL", "it has several long lines, the first starts with {",
+    ),
+    "long-object.json": (
+        json.dumps({"rows": [row | {"more": "x" * 90_000} for row in ROWS]}).encode() + b"\n\n",
+        "JSON", "its first line holds no whole object",
+    ),
     "tabs.tsv": (b"text\tlabel\n" + b"x\ta\ny\ta\nz\tb\nu\tb\n", "CSV",
                  "header row with delimiter '\\t'"),
 }  # fmt: skip

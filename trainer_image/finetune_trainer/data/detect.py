@@ -103,7 +103,7 @@ def detect(path: Path, asked: DatasetFormat) -> Detected:
     if text.startswith(b"["):
         return Detected(DatasetFormat.JSON, "it starts with [")
     if text.startswith(b"{"):
-        return _objects(text, suffix)
+        return _objects(text, suffix, path)
     delimiter = _delimiter(first_line)
     by_name = NAMES.get(suffix)
     if by_name in (DatasetFormat.JSONL, DatasetFormat.JSON):
@@ -148,9 +148,11 @@ def _is_export(text: str) -> bool:
     return label_studio.is_task(first) or first.keys() >= label_studio.OF_EXPORT
 
 
-def _objects(text: bytes, suffix: str) -> Detected:
+def _objects(text: bytes, suffix: str, path: Path) -> Detected:
     """A text that starts with an object: of a row a line, or of the whole document."""
-    first_line, _, rest = text.partition(b"\n")
+    first_line, line_end, rest = text.partition(b"\n")
+    if NAMES.get(suffix) is DatasetFormat.JSON and not (line_end or _is_one_line(path)):
+        return Detected(DatasetFormat.JSONL, "it has several long lines, the first starts with {")
     if NAMES.get(suffix) is DatasetFormat.JSON:
         try:
             document = json.loads(first_line)
@@ -160,6 +162,18 @@ def _objects(text: bytes, suffix: str) -> Detected:
         if not rest.strip() and any(isinstance(rows[0], dict) for rows in lists if rows):
             return Detected(DatasetFormat.JSON, "it is one object with a list of rows")
     return Detected(DatasetFormat.JSONL, "its first line starts with {")
+
+
+def _is_one_line(path: Path) -> bool:
+    """Does nothing but space follow the first line? Read a piece at a time: it may be long."""
+    ended = False
+    with path.open("rb") as file:
+        while piece := file.read(HEAD_BYTES):
+            _, line_end, rest = (b"", b"\n", piece) if ended else piece.partition(b"\n")
+            ended = bool(line_end)
+            if rest.strip():
+                return False
+    return True
 
 
 def _binary(head: bytes, asked: DatasetFormat) -> Detected:
