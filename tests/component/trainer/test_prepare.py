@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -111,7 +112,8 @@ def test_bad_rows_end_with_41(bench, tmp_path):
 def test_a_folder_of_several_formats_is_one_dataset(bench, tmp_path):
     rows = [json.loads(line) for line in bench.rows.read_text().splitlines()]
     (tmp_path / "_SUCCESS").touch()
-    pq.write_table(pa.Table.from_pylist(rows[:60]), tmp_path / "part-0.snappy.parquet")
+    pq.write_table(pa.Table.from_pylist(rows[:30]), tmp_path / "part-0.snappy.parquet")
+    datasets.Dataset.from_list(rows[30:60]).save_to_disk(tmp_path / "saved")
     lines = [json.dumps(row) + "\n" for row in rows[60:]]
     (tmp_path / "rest.jsonl").write_text("".join(lines))
     job = bench.job(LORA, dataset={"train": {"uri": f"file://{tmp_path}/"}})
@@ -120,7 +122,22 @@ def test_a_folder_of_several_formats_is_one_dataset(bench, tmp_path):
     assert message["data"]["rows"] == 90
     report = output(job) / "prepared" / message["prepared"]["fingerprint"] / "data-report.json"
     formats = {file["name"]: file["format"] for file in json.loads(report.read_text())["files"]}
-    assert formats == {"part-0.snappy.parquet": "Parquet", "rest.jsonl": "JSONL"}
+    assert formats == {
+        "part-0.snappy.parquet": "Parquet", "rest.jsonl": "JSONL",
+        "saved/data-00000-of-00001.arrow": "Arrow",
+    }  # fmt: skip
+
+
+def test_a_folder_of_texts_is_data_only_where_texts_are_learnt(bench, writing, tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(f"red green blue n{number}\n\ndog cat\n")
+    dataset = {"train": {"uri": f"file://{tmp_path}/"}}
+    job = writing.job(LORA, objective="Pretrain", dataset=dataset)
+    outcome, message = writing.prepare(job)
+    assert outcome.code == 0, outcome.output
+    assert message["data"]["rows"] == 40
+    told = refused(bench, bench.job(LORA, dataset=dataset), 40)
+    assert "holds no .jsonl, .json, .csv, .parquet or .arrow file, only 0.txt" in told
 
 
 def test_duplicates_and_leaks_are_dropped_and_counted(bench, tmp_path):
