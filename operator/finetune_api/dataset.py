@@ -28,6 +28,8 @@ class DatasetFormat(StrEnum):
     ARROW = "Arrow"
     TEXT = "Text"
     LINES = "Lines"
+    IMAGE_FOLDER = "ImageFolder"
+    AUDIO_FOLDER = "AudioFolder"
 
 
 class Mask(StrEnum):
@@ -72,7 +74,7 @@ class Columns(Document):
     """Which column holds what."""
 
     text: Word = "text"
-    """Column with the input text."""
+    """Column with the input text; for SpeechRecognition what is said."""
     label: Word = "label"
     """Column with the class name, the list of labels, or the number; for layout `KTO` with `true`
     where the answer is good, else `false`."""
@@ -105,6 +107,11 @@ class Columns(Document):
     answers: Word = "answers"
     """Column with the answers as SQuAD has them: `{text: [...], answer_start: [...]}`, or a list of
     `{text, answer_start}`, in characters from 0; empty lists where the context does not answer."""
+    image: Word = "image"
+    """Column with an image: its path, relative to the data file, or in Parquet its bytes, alone or
+    as the struct `{bytes, path}`."""
+    audio: Word = "audio"
+    """Column with a recording (WAV, FLAC, OGG, MP3, AIFF), as `image` holds an image."""
 
 
 class Dataset(Document):
@@ -120,16 +127,19 @@ class Dataset(Document):
     format: DatasetFormat = DatasetFormat.AUTO
     """How the files are written: one JSON object a line (`JSONL`), one JSON document with an array
     of objects (`JSON`), cells under a header row, separated by commas, semicolons or tabs (`CSV`),
-    `Parquet`, Arrow IPC as a file or a stream, as `datasets` saves it (`Arrow`), or plain text for
-    objective Pretrain, each file a document (`Text`) or each line (`Lines`). `Auto` looks at
+    `Parquet`, Arrow IPC as a file or a stream, as `datasets` saves it (`Arrow`), plain text for
+    objective Pretrain, each file a document (`Text`) or each line (`Lines`), or a folder of images
+    or recordings for each class (`ImageFolder`, `AudioFolder`). `Auto` looks at
     content and name and says in the data report what it found; plain text is then `Text`."""
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
     (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
     question about a text with its answers by place (`Answers`), a text (`Text`), a prompt with a
-    better and a worse answer (`Preference`), or a prompt with an answer that was judged (`KTO`).
-    `Auto` goes by task, objective and the columns of the first row."""
+    better and a worse answer (`Preference`), a prompt with an answer that was judged (`KTO`), or an
+    image (`ImageLabels`) or recording (`AudioLabels`) and its class, or a
+    recording and what is said in it (`AudioText`). `Auto` goes by task, objective and the columns
+    of the first row."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, when they are not the names of these fields."""
     labels: LabelKind = LabelKind.AUTO

@@ -47,6 +47,9 @@ class ModelShape:
     saved_frozen: int = 0
     """Frozen weights that a checkpoint holds all the same: those of a model that is partly
     trained."""
+    kept: int = 0
+    """Numbers that a position keeps for the backward pass, where they were counted: by a network
+    of convolutions, whose layers differ in size."""
 
     def stored(self, compute_bytes: int) -> int:
         """Bytes of all weights as they are computed with."""
@@ -146,6 +149,8 @@ def activations(
     ``checkpointing`` (Chen et al. 2016, arXiv:1604.06174) it keeps its input alone, and one layer
     at a time has the rest.
     """
+    if shape.kept:
+        return micro_batch * length * shape.kept * compute_bytes
     token = 9 * shape.hidden + 3 * shape.intermediate + 3 * shape.heads * length
     kept = shape.layers * shape.hidden + token if checkpointing else shape.layers * token
     return micro_batch * length * kept * compute_bytes

@@ -20,6 +20,7 @@ from finetune_api.learning import (
     Task,
     learnt,
 )  # fmt: skip
+from finetune_api.media_rules import MEDIA_RULES
 from finetune_api.patterns import LABEL_KEY, LABEL_KEY_MAX, NAME_MAX, NAME_PATTERN, cel_matches
 from finetune_api.rule import Rule, TransitionRule
 
@@ -366,6 +367,7 @@ RULES: tuple[Rule, ...] = (
         holds=lambda scheduling: all(_tolerates(one) for one in scheduling.tolerations or ()),
     ),
     *augmentation_rules.RULES,
+    *MEDIA_RULES,
 )
 
 IMMUTABLE = (

@@ -87,7 +87,7 @@ def make_plan(
         )  # fmt: skip
 
     stage = _zero_stage(config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons)
-    if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config):
+    if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config) and not shape.kept:
         checkpointing = True
         reasons.append("gradientCheckpointing: one row does not fit with all activations kept")
     micro = _micro_batch(config, stage, per_rank, budget, need, reasons)

@@ -23,7 +23,7 @@ from finetune_trainer.data.answers import first_learnt
 from finetune_trainer.data.augment import CHANGE
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
 from finetune_trainer.data.encode import lengths as lengths_of
-from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
+from finetune_trainer.data.gather import MEDIA, PART_NAMES, Gathered, require_rows
 from finetune_trainer.data.max_length import (
     MaxLength,
     choose_max_length,
@@ -76,16 +76,21 @@ def build(
 ) -> Built:
     """Tokenise the split rows and write them below ``out``; DataError when too few are left."""
     out.mkdir(parents=True, exist_ok=True)
-    limit = model_limit(tokenizer, model_config, virtual_tokens)
+    limit = None
+    if not encoding.whole:
+        limit = model_limit(tokenizer, model_config, virtual_tokens)
     refuse_length(dataset.max_length, limit)
     gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
     encoder = encoding.encoder(gathered)
     tokens = scratch / "tokens.arrow"
     extents = _extents(encode_all(gathered.arrow, tokens, encoder))
     kept = parts != DROPPED
-    chosen = choose_max_length(
-        extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
-    )
+    if encoding.whole:
+        chosen = MaxLength(int(extents.length[kept].max()), "that of the longest row")
+    else:
+        chosen = choose_max_length(
+            extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
+        )
     policy = dataset.overlength or encoding.overlength
     over = refuse_overlength(extents.length, chosen.tokens, policy) & kept
     if policy is Overlength.DROP:
@@ -127,12 +132,14 @@ def build(
         length_max=int(extents.length[kept].max()),
         labels=len(gathered.labels),
     )
-    if gathered.layout is not Layout.SOURCE_TARGET:  # Its sources are not learnt, as it should be.
+    # Sources and recordings are not learnt, as it should be.
+    if gathered.layout not in (Layout.SOURCE_TARGET, Layout.AUDIO_TEXT):
         _require_learning(summary)
     gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     report |= {
-        "sequences": encoding.sequences, "augmentation": rows.augmented,
+        "sequences": encoding.sequences, "bytes": size, "augmentation": rows.augmented,
         "preview": preview(gathered.layout, out / PART_NAMES[TRAIN], tokenizer),
     }  # fmt: skip
     return Built(summary, gathered.labels, chosen, report)
@@ -272,7 +279,8 @@ def _report(
     notes = list(gathered.notes)
     conflicts = dedup.conflicting(gathered.asked, gathered.whole)
     if conflicts and gathered.layout is not Layout.KTO:  # Its prompts have several answers.
-        what = "texts stand with more than one class" if gathered.labels else (
+        held = "files" if gathered.layout in MEDIA else "texts"
+        what = f"{held} stand with more than one class" if gathered.labels else (
             "prompts stand with more than one answer"
         )  # fmt: skip
         notes.append(f"{conflicts} {what}; all were kept")
