@@ -76,13 +76,12 @@ def wav2vec2_config(*, masked: bool, **more: Any) -> Any:
     """Two layers; group norms go with not being told what is padding."""
     from transformers import Wav2Vec2Config
 
+    shape = {"conv_kernel": [10, 4, 4], "conv_stride": [5, 4, 2]} | more
     return Wav2Vec2Config(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        conv_dim=[32, 32, 32], conv_kernel=[10, 4, 4], conv_stride=[5, 4, 2],
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4, mask_time_prob=0.0, layerdrop=0.1,
-        classifier_proj_size=16, feat_extract_norm="layer" if masked else "group",
-        do_stable_layer_norm=masked, **more,
+        conv_dim=[32, 32, 32], num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+        mask_time_prob=0.0, layerdrop=0.1, classifier_proj_size=16,
+        feat_extract_norm="layer" if masked else "group", do_stable_layer_norm=masked, **shape,
     )  # fmt: skip
 
 
@@ -113,6 +112,10 @@ def hear_plainly(base: str, result: str, prepared: str) -> list[list[float]]:
 
 
 PITCHES = {"A": 200.0, "B": 500.0, "C": 1000.0, "D": 1600.0}
+
+
+COARSE = {"conv_kernel": [16, 8, 8], "conv_stride": [8, 5, 4]}
+"""Positions of 40 milliseconds: two or three a tone."""
 
 
 def write_speech(folder: Path, count: int = 120, seed: int = 1, shuffled: bool = False) -> str:
@@ -163,7 +166,7 @@ def make_writing_model(
     Wav2Vec2FeatureExtractor(
         sampling_rate=MODEL_RATE, return_attention_mask=masked
     ).save_pretrained(folder)
-    config = wav2vec2_config(masked=masked, vocab_size=len(letters), pad_token_id=0)
+    config = wav2vec2_config(masked=masked, vocab_size=len(letters), pad_token_id=0, **COARSE)
     (Wav2Vec2ForCTC if head else Wav2Vec2Model)(config).save_pretrained(folder)
 
 

@@ -14,7 +14,7 @@ LAYOUTS = [(2, 2, None), (1, 2, 2), (2, 4, 2), (2, 1, 3)]
 USUAL = {("masked", "full"): (2, 1, 2), ("unmasked", "full"): (2, 2, None)}
 """Layouts of the usual run: ranks, micro-batch, ZeRO stage or none for DDP."""
 LEARNT = {
-    "maxSteps": 300, "learningRate": 1e-2,
+    "maxSteps": 120, "learningRate": 5e-3,
     "earlyStopping": {"patience": 0, "restoreBest": False},
 }  # fmt: skip
 MOST, CHANCE = 0.2, 0.5

@@ -18,7 +18,8 @@ DROPOUT_FIELDS = (
     "dropout", "dropout_rate", "hidden_dropout", "hidden_dropout_prob", "attention_dropout",
     "attention_probs_dropout_prob", "activation_dropout", "embedding_dropout", "mlp_dropout",
     "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "resid_pdrop",
-    "embd_pdrop", "attn_pdrop", "pooler_dropout", "cls_dropout",
+    "embd_pdrop", "attn_pdrop", "pooler_dropout", "cls_dropout", "final_dropout",
+    "feat_proj_dropout",
 )  # fmt: skip
 """Names of dropout probabilities in transformers' configurations."""
 INTERMEDIATE = (
