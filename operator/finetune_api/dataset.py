@@ -29,6 +29,8 @@ class DatasetFormat(StrEnum):
     TEXT = "Text"
     LINES = "Lines"
     LABEL_STUDIO = "LabelStudio"
+    IMAGE_FOLDER = "ImageFolder"
+    AUDIO_FOLDER = "AudioFolder"
 
 
 class Mask(StrEnum):
@@ -82,7 +84,7 @@ class Columns(Document):
     """Which column holds what."""
 
     text: Word = "text"
-    """Column with the input text."""
+    """Column with the input text; for SpeechRecognition what is said."""
     label: Word = "label"
     """Column with the class name, the list of labels, or the number; for layout `KTO` with `true`
     where the answer is good, else `false`."""
@@ -118,6 +120,11 @@ class Columns(Document):
     group: Word | None = None
     """Column with the group that a row belongs to, as a region or a source. The data report tells
     each group's rows by part and class; nothing is learnt from it."""
+    image: Word = "image"
+    """Column with an image: its path, relative to the data file, or in Parquet its bytes, alone or
+    as the struct `{bytes, path}`."""
+    audio: Word = "audio"
+    """Column with a recording (WAV, FLAC, OGG, MP3, AIFF), as `image` holds an image."""
 
 
 class Checks(Document):
@@ -150,20 +157,22 @@ class Dataset(Document):
     format: DatasetFormat = DatasetFormat.AUTO
     """How the files are written: one JSON object a line (`JSONL`), one JSON document with an array
     of objects (`JSON`), cells under a header row, separated by commas, semicolons or tabs (`CSV`),
-    `Parquet`, Arrow IPC as a file or a stream, as `datasets` saves it (`Arrow`), or plain text for
-    objective Pretrain, each file a document (`Text`) or each line (`Lines`), or an export
-    of Label Studio as JSON, JSON-MIN or CSV (`LabelStudio`): columns are the fields of its tasks
-    and the names of its controls, of which the only one that fits is found by itself; for
-    preferences `columns.chosen` names the left answer and `columns.rejected` the right one. `Auto`
-    looks at content and name and says in the data report what it found; plain text is then
-    `Text`."""
+    `Parquet`, Arrow IPC as a file or a stream, as `datasets` saves it (`Arrow`), plain text for
+    objective Pretrain, each file a document (`Text`) or each line (`Lines`), a folder of images or
+    recordings for each class (`ImageFolder`, `AudioFolder`), or an export of Label Studio as JSON,
+    JSON-MIN or CSV (`LabelStudio`): columns are the fields of its tasks and the names of its
+    controls, of which the only one that fits is found by itself; for preferences `columns.chosen`
+    names the left answer and `columns.rejected` the right one. `Auto` looks at content and name and
+    says in the data report what it found; plain text is then `Text`."""
     layout: Layout = Layout.AUTO
     """What a row holds: a text and its class (`Labels`), a prompt and its completion
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
     (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
     question about a text with its answers by place (`Answers`), a text (`Text`), a prompt with a
-    better and a worse answer (`Preference`), a prompt with an answer that was judged (`KTO`), or a
-    prompt alone (`Prompt`). `Auto` goes by task, objective and the columns of the first row."""
+    better and a worse answer (`Preference`), a prompt with an answer that was judged (`KTO`), a
+    prompt alone (`Prompt`), an image (`ImageLabels`) or recording (`AudioLabels`) and its class, or
+    a recording and what is said in it (`AudioText`). `Auto` goes by task, objective and the columns
+    of the first row."""
     checks: Checks = Field(default_factory=Checks)
     """What is looked for in rows that can be read."""
     columns: Columns = Field(default_factory=Columns)

@@ -12,6 +12,16 @@ class Task(StrEnum):
     TRANSLATION = "Translation"
     TOKEN_CLASSIFICATION = "TokenClassification"  # noqa: S105  (a task, no password)
     QUESTION_ANSWERING = "QuestionAnswering"
+    IMAGE_CLASSIFICATION = "ImageClassification"
+    AUDIO_CLASSIFICATION = "AudioClassification"
+    SPEECH_RECOGNITION = "SpeechRecognition"
+
+
+class Media(StrEnum):
+    """What rows hold beside text, in files of their own."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
 
 
 class Objective(StrEnum):
@@ -41,6 +51,9 @@ class Layout(StrEnum):
     SPANS = "Spans"
     TOKEN_TAGS = "TokenTags"  # noqa: S105
     ANSWERS = "Answers"
+    IMAGE_LABELS = "ImageLabels"
+    AUDIO_LABELS = "AudioLabels"
+    AUDIO_TEXT = "AudioText"
 
 
 class LabelKind(StrEnum):
@@ -56,6 +69,9 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Task.TEXT_CLASSIFICATION: (Layout.LABELS,),
     Task.TOKEN_CLASSIFICATION: (Layout.SPANS, Layout.TOKEN_TAGS),
     Task.QUESTION_ANSWERING: (Layout.ANSWERS,),
+    Task.IMAGE_CLASSIFICATION: (Layout.IMAGE_LABELS,),
+    Task.AUDIO_CLASSIFICATION: (Layout.AUDIO_LABELS,),
+    Task.SPEECH_RECOGNITION: (Layout.AUDIO_TEXT,),
     Objective.SFT: (Layout.PROMPT_COMPLETION, Layout.MESSAGES),
     Task.SUMMARIZATION: (Layout.SOURCE_TARGET,),
     Task.TRANSLATION: (Layout.SOURCE_TARGET,),
@@ -73,6 +89,9 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1", "micro_f1", "r2", "spearman", "mae"),
     Task.TOKEN_CLASSIFICATION: ("micro_f1", "macro_f1"),
     Task.QUESTION_ANSWERING: ("f1", "exact_match"),
+    Task.IMAGE_CLASSIFICATION: ("accuracy", "macro_f1"),
+    Task.AUDIO_CLASSIFICATION: ("accuracy", "macro_f1"),
+    Task.SPEECH_RECOGNITION: ("wer", "cer"),
     Objective.SFT: ("exact_match", "json_valid"),
     Task.SUMMARIZATION: ("rougeL", "rouge1", "rouge2", "exact_match"),
     Task.TRANSLATION: ("bleu", "bleu_char", "chrf", "exact_match"),
@@ -84,7 +103,14 @@ METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Objective.GRPO: ("reward",),
 }
 """What base and tuned model may be compared by; some are told only where the data ask for them."""
-LOWER_IS_BETTER: frozenset[str] = frozenset({"mae", "perplexity", "loss"})
+LOWER_IS_BETTER: frozenset[str] = frozenset({"mae", "perplexity", "loss", "wer", "cer"})
+
+MEDIA: dict[Task, Media] = {
+    Task.IMAGE_CLASSIFICATION: Media.IMAGE,
+    Task.AUDIO_CLASSIFICATION: Media.AUDIO,
+    Task.SPEECH_RECOGNITION: Media.AUDIO,
+}
+"""Tasks whose rows hold media."""
 
 WRITING = (Task.TEXT_GENERATION, Task.SUMMARIZATION, Task.TRANSLATION)
 """Tasks whose output layer writes tokens and belongs to the base model."""

@@ -20,6 +20,7 @@ from finetune_api.learning import (
     Task,
     learnt,
 )  # fmt: skip
+from finetune_api.media_rules import MEDIA_RULES
 from finetune_api.patterns import LABEL_KEY, LABEL_KEY_MAX, NAME_MAX, NAME_PATTERN, cel_matches
 from finetune_api.rule import Rule, TransitionRule
 
@@ -367,6 +368,7 @@ RULES: tuple[Rule, ...] = (
     ),
     *augmentation_rules.RULES,
     *objective_rules.RULES,
+    *MEDIA_RULES,
 )
 
 IMMUTABLE = (

@@ -18,6 +18,8 @@ WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders
 """Examples whose base is that of the second one."""
 ELSEWHERE = {"01-hello-lora", "02-sft-json"}
 """Examples that have tests of their own."""
+BASES = {"15-handwritten-digits": "tiny-vit"}
+"""Examples that make a base of their own."""
 KNOWN_ALREADY = {"07-review-stars"}
 """Examples whose base's probe is so good that training gains nothing: the report has to say so."""
 OTHER_ARGUMENTS = {"07-review-stars": ["topics.jsonl"]}
@@ -50,6 +52,10 @@ def test_the_tuned_model_beats_its_base(site: Site, tmp_path: Path, example: Pat
     subprocess.run([*put, rows, uri], check=True)
     if example.name in WRITERS:
         subprocess.run([*put, base_model(), "s3://models/tiny-writer/"], check=True)
+    if example.name in BASES:
+        base = tmp_path / "base"
+        subprocess.run([sys.executable, example / "make_base.py", base], check=True)
+        subprocess.run([*put, base, f"s3://models/{BASES[example.name]}/"], check=True)
     site.apply(manifest)
     status = site.wait_finished(manifest["metadata"]["name"])
     first = status["evaluation"][0]

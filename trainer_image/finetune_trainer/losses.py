@@ -118,3 +118,36 @@ def loss_and_tokens(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits.float().transpose(1, 2), labels, reduction="none", ignore_index=IGNORED
     )
     return torch.stack([each.sum(dim=1), (labels != IGNORED).sum(dim=1).float()], dim=1)
+
+
+IN_FRAMES = IGNORED - 1
+"""Less the frames of a row: what the last of its labels says."""
+
+
+def letters_loss(
+    outputs: Any,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    *,
+    pause: int,
+) -> torch.Tensor:
+    """Connectionist temporal classification (Graves et al. 2006). ``outputs.logits`` [rows, frames,
+    letters] of which ``pause`` is none; ``labels`` [rows, longest text + 1] are the letters, -100
+    where padded, and last of all ``IN_FRAMES`` less the row's frames.
+
+    Divided by ``num_items_in_batch``, the letters and ends of the optimizer step over all ranks.
+    """
+    total, items = letters_and_end(outputs["logits"], labels, pause).sum(dim=0)
+    return total / (num_items_in_batch if num_items_in_batch is not None else items)
+
+
+def letters_and_end(logits: torch.Tensor, labels: torch.Tensor, pause: int) -> torch.Tensor:
+    """Of each row: the loss of its text, and the number of its letters and its end [rows, 2]."""
+    frames, letters = IN_FRAMES - labels[:, -1], labels[:, :-1]
+    known = letters != IGNORED
+    lengths = known.sum(dim=1)
+    losses = functional.ctc_loss(
+        logits.float().log_softmax(dim=-1).transpose(0, 1), letters[known], frames, lengths,
+        blank=pause, reduction="none",
+    )  # fmt: skip
+    return torch.stack([losses, (lengths + 1).float()], dim=1)

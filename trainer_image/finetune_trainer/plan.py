@@ -66,10 +66,12 @@ def make_plan(
     max_length: int,
     max_length_reason: str,
     sequences: int = 1,
+    can_checkpoint: bool = True,
     pretend_gpus: bool = False,
 ) -> Plan:
     """The plan of a run; UserError when the global batch does not divide by the ranks. A row is
-    ``sequences`` texts of ``max_length`` tokens."""
+    ``sequences`` texts of ``max_length`` tokens. ``can_checkpoint``: the model can compute its
+    layers again."""
     spec, ranks = config.spec, config.world_size
     training = spec.training
     reasons = [f"maxLength {max_length}: {max_length_reason}"[:200]]
@@ -89,7 +91,7 @@ def make_plan(
         return mask + rank_bytes(config, shape, stage, one_pass, 2 if half else FLOAT32)
 
     stage = _zero_stage(config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons)
-    if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config):
+    if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config) and can_checkpoint:
         checkpointing = True
         reasons.append("gradientCheckpointing: one row does not fit with all activations kept")
     micro = _micro_batch(config, stage, per_rank, budget, need, reasons)

@@ -199,7 +199,8 @@ def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The model's configuration and tokenizer, as its libraries read them."""
+    """The model's configuration and tokenizer (of media: its processor), as its libraries read
+    them."""
 
     config: Any
     tokenizer: Any
@@ -208,12 +209,13 @@ class Loaded:
 def _load(job: JobConfig, folder: Path) -> Loaded:
     """UserError when the model does not fit the task or cannot be read. Imports torch."""
     from finetune_trainer.model import checks
+    from finetune_trainer.model.inputs import read_processor
     from finetune_trainer.tasks.registry import task_class
 
     uri = job.spec.model.uri
     config = checks.read_config(folder, uri)
     task_class(job.spec).check(config, uri)
-    return Loaded(config, checks.read_tokenizer(folder, job.spec.model))
+    return Loaded(config, read_processor(folder, job.spec))
 
 
 def _build(
@@ -261,11 +263,10 @@ def _result(
     plan: Plan = make_plan(
         job, shape, passes, train_rows=summary.train_rows, max_length=length,
         max_length_reason=report["maxLength"]["reason"], sequences=report["sequences"],
+        can_checkpoint=model_to_train.supports_gradient_checkpointing,
         pretend_gpus=pretend_gpus,
     )  # fmt: skip
-    needs = make_needs(
-        job, plan, shape, model_bytes=model.bytes, data_bytes=8 * summary.tokens + 2**20
-    )
+    needs = make_needs(job, plan, shape, model_bytes=model.bytes, data_bytes=report["bytes"])
     folder = f"{job.spec.output.uri}prepared/{fingerprint}/"
     prepared = Prepared(
         inputs_hash=job.inputs_hash,

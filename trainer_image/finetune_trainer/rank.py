@@ -86,13 +86,13 @@ def _stages(session: Any, resume: Path | None) -> None:
     from finetune_trainer import zero
     from finetune_trainer.evaluate import gate
     from finetune_trainer.export import export
-    from finetune_trainer.model import checks
+    from finetune_trainer.model.inputs import read_processor
     from finetune_trainer.model.trainable import trainable
     from finetune_trainer.tasks.registry import task_class
     from finetune_trainer.train import train
 
     job, channel = session.job, session.channel
-    tokenizer = checks.read_tokenizer(session.places.model, job.spec.model)
+    tokenizer = read_processor(session.places.model, job.spec)
     task = task_class(job.spec)(session, tokenizer)
     zero.place(session, task.loaded.model)
     task.baseline()

@@ -60,7 +60,7 @@ class FineTuneTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Count useful tokens beside the step itself; the loss told is the rows' alone."""
-        self.steps.tokens += _useful_tokens(inputs)
+        self.steps.tokens += _useful_tokens(inputs, self.session.plan.max_length)
         loss = super().training_step(model, inputs, num_items_in_batch)
         return loss - self._penalty if self.near_base is not None else loss
 
@@ -128,7 +128,10 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     return steps
 
 
-def _useful_tokens(inputs: Any) -> int:
+def _useful_tokens(inputs: Any, length: int) -> int:
+    """Of media, which are no tokens: the positions of all rows, ``length`` of each."""
+    if "input_ids" not in inputs:
+        return len(inputs["labels"]) * length
     mask = inputs.get("attention_mask")
     return int(mask.sum()) if mask is not None else inputs["input_ids"].numel()
 

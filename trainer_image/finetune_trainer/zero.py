@@ -147,7 +147,7 @@ def whole_state(session: Session, model: Any, *, trained: bool) -> dict[str, Any
             continue
         if id(weight) not in known:
             with whole(weight, session):
-                kept = weight if session.gang.is_main else weight[:0]
+                kept = weight if session.gang.is_main else weight.flatten()[:0]
                 known[id(weight)] = kept.detach().cpu().clone()
         state[name] = known[id(weight)]
     return state if session.gang.is_main else None

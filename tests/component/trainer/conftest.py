@@ -30,6 +30,8 @@ HERE = Path(__file__).parent
 forkserver = _load("trainer_forkserver", HERE.parent / "forkserver.py")
 cases = _load("trainer_cases", HERE / "cases.py")
 objectives = _load("trainer_cases_objectives", HERE / "cases_objectives.py")
+sound_cases = _load("trainer_sound_cases", HERE / "sound_cases.py")
+media_cases = _load("trainer_media_cases", HERE / "media_cases.py")
 GLOBAL_BATCH = 8
 
 
@@ -76,13 +78,12 @@ class Bench:
     task: str = "TextClassification"
     count: int = 0
 
+    def __post_init__(self) -> None:
+        self.rows: Path | str = self.folder / "rows.jsonl"
+
     @property
     def model(self) -> Path:
         return self.folder / "model"
-
-    @property
-    def rows(self) -> Path:
-        return self.folder / "rows.jsonl"
 
     def base_weights(self) -> dict[str, Any]:
         """The base model's weights by name."""
@@ -272,6 +273,28 @@ def tagging(bench_of: Any) -> Bench:
     bench.task = "TokenClassification"
     cases.write_tags(bench.rows)
     return bench
+
+
+@pytest.fixture(scope="session")
+def perceiving_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes benches of a tiny model of images and the files that it is to learn from."""
+
+    def make(task: str, write: Any, model: Any, **shape: Any) -> Bench:
+        bench = Bench(server, tmp_path_factory.mktemp("media"), task=task)
+        bench.rows = write(bench.folder / "rows")
+        return with_model(bench, model, **shape)
+
+    return make
+
+
+@pytest.fixture(scope="session", name="sound_cases")
+def _sound_cases() -> Any:
+    return sound_cases
+
+
+@pytest.fixture(scope="session", name="media_cases")
+def _media_cases() -> Any:
+    return media_cases
 
 
 @pytest.fixture(scope="session", name="cases")

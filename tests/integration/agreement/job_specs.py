@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from finetune_api import augmentation_rules, rules
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
-from finetune_api.learning import LAYOUTS, METRICS, WRITING
+from finetune_api.learning import LAYOUTS, MEDIA, METRICS, WRITING
+from finetune_api.media_rules import FOLDERS, VIRTUAL_METHODS
 
 Node = dict[str, Any]
 Job = dict[str, Any]
@@ -298,10 +299,28 @@ def _fit_the_task(spec: Any) -> None:
         spec["dataset"].pop("layout", None)
 
 
+def _media_that_fit(spec: Any) -> None:
+    dataset, method, media = spec["dataset"], spec["method"], MEDIA.get(spec["task"])
+    speaks = spec["task"] == "SpeechRecognition"
+    if FOLDERS.get(dataset.get("format"), media) is not media or (
+        speaks and dataset.get("format") in FOLDERS
+    ):
+        del dataset["format"]
+    if media is None:
+        return
+    dataset.pop("maxLength", None)
+    dataset.pop("overlength", None)
+    spec.get("training", {}).pop("neftuneAlpha", None)
+    if speaks:
+        spec.get("training", {}).pop("labelSmoothing", None)
+    if set(method).intersection(VIRTUAL_METHODS):
+        spec["method"] = {"full": {}}
+
+
 MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
-    _fit_the_task, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
+    _fit_the_task, _media_that_fit, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
     _results_that_fit, _augmentation_that_fits,
 )  # fmt: skip
 

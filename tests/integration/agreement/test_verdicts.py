@@ -79,6 +79,20 @@ def test_what_is_written_beside_the_specification_is_read_alike(dry_run: DryRun)
 
 
 VIOLATIONS: dict[str, dict[str, Any]] = {
+    "method.promptTuning, prefixTuning, pTuning put": changed(
+        ("task", "ImageClassification"), ("method", {"pTuning": {}})
+    ),
+    "dataset.maxLength and dataset.overlength are": changed(
+        ("task", "ImageClassification"), ("dataset.maxLength", 64)
+    ),
+    "training.neftuneAlpha disturbs": changed(
+        ("task", "ImageClassification"), ("training.neftuneAlpha", 5)
+    ),
+    "training.labelSmoothing is for classes": changed(
+        ("task", "SpeechRecognition"), ("training.labelSmoothing", 0.1)
+    ),
+    "dataset.format AudioFolder is": changed(("dataset.format", "AudioFolder")),
+    "dataset.format ImageFolder is": changed(("dataset.format", "ImageFolder")),
     "metadata.name must have at most": changed(name="a" * 41),
     "metadata.name must start with a letter": changed(name="1st"),
     "output.uri must not lie inside": changed(("model.uri", "s3://m/"), ("output.uri", "s3://m/x/")),

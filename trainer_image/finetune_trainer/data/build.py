@@ -24,7 +24,7 @@ from finetune_trainer.data.augment import CHANGE
 from finetune_trainer.data.checks import DROPPED
 from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
 from finetune_trainer.data.encode import lengths as lengths_of
-from finetune_trainer.data.gather import PART_NAMES, Gathered, require_rows
+from finetune_trainer.data.gather import MEDIA, PART_NAMES, Gathered, require_rows
 from finetune_trainer.data.max_length import (
     MaxLength,
     choose_max_length,
@@ -78,7 +78,9 @@ def build(
 ) -> Built:
     """Tokenise the split rows and write them below ``out``; DataError when too few are left."""
     out.mkdir(parents=True, exist_ok=True)
-    limit = model_limit(tokenizer, model_config, virtual_tokens)
+    limit = None
+    if not encoding.whole:
+        limit = model_limit(tokenizer, model_config, virtual_tokens)
     if limit is not None and encoding.new_tokens:
         limit = room_left(limit, encoding.new_tokens)
     refuse_length(dataset.max_length, limit)
@@ -87,9 +89,12 @@ def build(
     tokens = scratch / "tokens.arrow"
     extents = _extents(encode_all(gathered.arrow, tokens, encoder))
     kept = parts != DROPPED
-    chosen = choose_max_length(
-        extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
-    )
+    if encoding.whole:
+        chosen = MaxLength(int(extents.length[kept].max()), "that of the longest row")
+    else:
+        chosen = choose_max_length(
+            extents.length[kept], dataset.max_length, limit, cap=encoding.length_cap
+        )
     policy = dataset.overlength or encoding.overlength
     over = refuse_overlength(extents.length, chosen.tokens, policy) & kept
     if policy is Overlength.DROP:
@@ -131,12 +136,14 @@ def build(
         length_max=int(extents.length[kept].max()),
         labels=len(gathered.labels),
     )
-    if gathered.layout is not Layout.SOURCE_TARGET:  # Its sources are not learnt, as it should be.
+    # Sources and recordings are not learnt, as it should be.
+    if gathered.layout not in (Layout.SOURCE_TARGET, Layout.AUDIO_TEXT):
         _require_learning(summary)
     gathered.notes.extend(encoder.notes())
     report = _report(gathered, parts, summary, chosen, seed)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     report |= {
-        "sequences": encoding.sequences, "newTokens": encoding.new_tokens,
+        "sequences": encoding.sequences, "newTokens": encoding.new_tokens, "bytes": size,
         "augmentation": rows.augmented, "checks": rows.checks,
         "preview": preview(gathered.layout, out / PART_NAMES[TRAIN], tokenizer),
     }  # fmt: skip
@@ -281,7 +288,8 @@ def _report(
     notes = list(gathered.notes)
     conflicts = dedup.conflicting(gathered.asked, gathered.whole)
     if conflicts and gathered.layout is not Layout.KTO:  # Its prompts have several answers.
-        what = "texts stand with more than one class" if gathered.labels else (
+        held = "files" if gathered.layout in MEDIA else "texts"
+        what = f"{held} stand with more than one class" if gathered.labels else (
             "prompts stand with more than one answer"
         )  # fmt: skip
         notes.append(f"{conflicts} {what}; all were kept")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.types as kinds
 
+from finetune_api.learning import Media
 from finetune_trainer.data.questions import ANSWERS_FIX, ANSWERS_RULE
 
 Tell = Callable[..., None]
@@ -20,6 +21,7 @@ LISTS = {
     "tokens": ("words", "words"), "tags": ("tags", "tags"), "labels": ("labels", "labels"),
 }  # fmt: skip
 """Roles whose column holds lists: of what, and how one is written."""
+MEDIA = {str(media) for media in Media}
 READ_ERRORS = (pa.ArrowException, OSError)
 
 
@@ -52,6 +54,9 @@ def _refused(name: str, role: str, field: pa.Field, tell: Tell) -> bool:
         sound, rule = _is_list(kind), f"must be a list of {LISTS[role][0]}"
     elif role == "answers":
         sound, rule = _is_list(kind) or kinds.is_struct(kind), ANSWERS_RULE
+    elif role in MEDIA:
+        sound = _is_text(kind) or _is_binary(kind) or _is_struct_of_bytes(kind)
+        rule = "must be bytes, the struct {bytes, path}, or a path"
     elif role == "judgement":
         sound = kinds.is_boolean(kind) or kinds.is_integer(kind) or _is_text(kind)
         rule = "must be true or false"
@@ -114,16 +119,27 @@ def _is_list(kind: pa.DataType) -> bool:
     return kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
 
 
+def _is_binary(kind: pa.DataType) -> bool:
+    return kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
+
+
+def _is_struct_of_bytes(kind: pa.DataType) -> bool:
+    names = [field.name for field in kind] if kinds.is_struct(kind) else []
+    return "bytes" in names and _is_binary(kind.field("bytes").type)
+
+
 def _fix(kind: pa.DataType, role: str) -> str:
     if role in LISTS:
         return f"write a list of {LISTS[role][1]} in every row"
     if role == "answers":
         return ANSWERS_FIX
+    if role in MEDIA:
+        return "write the file's bytes, as the datasets library does"
     if role == "number":
         return "cast the column to numbers, or set dataset.labels: Single for names of classes"
     if kinds.is_nested(kind):
         return "write one value a row: nested columns are not read"
-    if kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind):
+    if _is_binary(kind):
         return "write the column as string, not as binary"
     if role == "label" and kinds.is_floating(kind):
         return "cast the column to whole numbers or text; fill or remove rows without a value"

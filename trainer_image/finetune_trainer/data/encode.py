@@ -5,7 +5,7 @@ An encoder turns contents (``layouts.Row.content``) into columns; it knows nothi
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from finetune_api.errors import UserError
 
 IDS = pa.field("input_ids", pa.list_(pa.int32()))
+LENGTH = pa.field("length", pa.int32())
+"""Positions at which the model looks at an image, or listens."""
 IGNORED = -100
 """Label of a token that is not learnt, as in transformers."""
 
 
 def lengths(batch: pa.RecordBatch | pa.Table) -> NDArray[np.int32]:
-    """Length in tokens of every row: of its longest column, where it has several."""
+    """Length in tokens of every row: of its longest column, where it has several; of media as they
+    were told."""
+    if LENGTH.name in batch.schema.names:
+        return np.asarray(batch.column(LENGTH.name).to_numpy(), np.int32)
     lists = [
         pc.list_value_length(batch.column(field.name))
         for field in batch.schema
@@ -58,6 +63,15 @@ class Encoder(Protocol):
 
     def notes(self) -> list[str]:
         """What the data report says about the encoding."""
+        ...
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """An encoder that finds rows which the model cannot learn."""
+
+    def refuse(self) -> None:
+        """DataError with all of them, once every row was encoded."""
         ...
 
 
@@ -109,3 +123,5 @@ def encode_all(contents: Path, tokens: Path, encoder: Encoder) -> Iterator[pa.Re
             batch = encoder.encode(reader.get_batch(number).column(0).to_pylist())
             writer.write_batch(batch)
             yield batch
+    if isinstance(encoder, Refusing):
+        encoder.refuse()

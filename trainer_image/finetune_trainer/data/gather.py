@@ -18,7 +18,9 @@ from xxhash import xxh3_128_digest
 
 from finetune_api.dataset import Dataset
 from finetune_api.errors import DataError
-from finetune_api.learning import LabelKind, Layout
+from finetune_api.learning import LabelKind, Layout, Media
+from finetune_trainer.data import class_folders
+from finetune_trainer.data.class_folders import ClassFolders
 from finetune_trainer.data.classes import Classes
 from finetune_trainer.data.detect import FORMAT_FIX, NO_ROWS, NO_ROWS_FIX, detect
 from finetune_trainer.data.groups import Groups
@@ -26,6 +28,7 @@ from finetune_trainer.data.judgements import Judgements
 from finetune_trainer.data.label_lists import LabelLists
 from finetune_trainer.data.label_sets import LabelSets
 from finetune_trainer.data.layouts import LAYOUTS, choose, tell_missing
+from finetune_trainer.data.media import MediaFiles
 from finetune_trainer.data.numbers import Numbers, Spread
 from finetune_trainer.data.problems import Problems
 from finetune_trainer.data.read import Reader
@@ -35,6 +38,13 @@ from finetune_trainer.data.split import TRAIN
 SCHEMA = pa.schema([("content", pa.string())])
 CHUNK_ROWS = 2000
 CHUNK_CHARS = 4 * 1024 * 1024
+MEDIA_ROWS = 32
+"""Rows of a chunk that hold media: an address is short, and what is made of it is not."""
+MEDIA = {
+    Layout.IMAGE_LABELS: Media.IMAGE,
+    Layout.AUDIO_LABELS: Media.AUDIO,
+    Layout.AUDIO_TEXT: Media.AUDIO,
+}
 
 NAMED: dict[LabelKind | Layout | None, dict[str, str]] = {
     LabelKind.MULTI: {"label": "labels"}, LabelKind.NUMBER: {"label": "number"},
@@ -76,6 +86,8 @@ class Gathered:
     """What the labels of texts are, where the layout is Labels."""
     groups: Groups | None = None
     """The group of every row, where the job names a column for it."""
+    places: "Places | None" = None
+    """Where each row stands, of rows that are looked at again when they are encoded."""
 
     @property
     def rows(self) -> int:
@@ -83,12 +95,36 @@ class Gathered:
         return len(self.whole)
 
 
+class Places:
+    """File and line of rows, eight bytes each, and what is wrong with them."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self.names: list[str] = []
+        self._files, self._lines = array("i"), array("i")
+
+    def extend(self, name: str, lines: list[int]) -> None:
+        """Rows of a file."""
+        if not self.names or self.names[-1] != name:
+            self.names.append(name)
+        self._files.extend([len(self.names) - 1] * len(lines))
+        self._lines.extend(lines)
+
+    def tell(self, row: int, *, rule: str, fix: str, field: str = "", value: str = "") -> None:
+        """One broken rule at a row, counted over all files from 0."""
+        name, line = self.names[self._files[row]], self._lines[row]
+        self.problems.add(name, line, rule=rule, fix=fix, field=field, value=value)
+
+
 class Gatherer:
     """Reads files in order (training rows first, they define layout and classes)."""
 
     def __init__(self, dataset: Dataset, layouts: tuple[Layout, ...], arrow: Path) -> None:
         self.dataset, self.possible, self.arrow = dataset, layouts, arrow
+        self.media = MEDIA.get(layouts[0])
+        self.chunk_rows = CHUNK_ROWS if self.media is None else MEDIA_ROWS
         self.problems = Problems()
+        self.places = Places(self.problems) if self.media is not None else None
         self.layout: Layout | None = None
         self.kind: LabelKind | None = None
         self.labels: Classes | LabelSets | Spread | None = None
@@ -118,27 +154,31 @@ class Gatherer:
         return Gathered(
             self.arrow, self.layout, names, numbers, parts,
             np.frombuffer(self.asked, "V16"), np.frombuffer(self.whole, "V16"),
-            self.files, self.notes, self.kind, self.groups,
+            self.files, self.notes, self.kind, self.groups, self.places,
         )  # fmt: skip
 
     def _read(self, file: DataFile, writer: pa.ipc.RecordBatchFileWriter) -> None:
-        found = detect(file.path, self.dataset.format)
+        folder = self.media if file.path.is_dir() else None
+        found = class_folders.detected(folder) if folder else detect(file.path, self.dataset.format)
         entry: dict[str, object] = {
-            "name": file.name, "part": PART_NAMES[file.part], "bytes": file.path.stat().st_size,
+            "name": file.name, "part": PART_NAMES[file.part], "bytes": _size(file.path),
         }  # fmt: skip
         self.files.append(entry)
         if found.problem:
             fix = NO_ROWS_FIX if found.problem == NO_ROWS else FORMAT_FIX
             self.problems.add(file.name, 0, rule=found.problem, fix=fix)
             return
-        reader = Reader(file.path, file.name, found, self.problems)
+        reader: Reader | ClassFolders = Reader(file.path, file.name, found, self.problems)
+        if folder:
+            columns = self.dataset.columns
+            reader = ClassFolders(file.path, file.name, folder, columns, self.problems)
         before, count = self.problems.count, 0
         rows, lines, chars = [], [], 0
-        for row in self._rows(reader):
+        for row in self._rows(reader, file):
             rows.append(row)
             lines.append(reader.line)
             chars += len(row.content)
-            if len(rows) >= CHUNK_ROWS or chars >= CHUNK_CHARS:
+            if len(rows) >= self.chunk_rows or chars >= CHUNK_CHARS:
                 count += len(rows)
                 self._keep(file, rows, lines, writer)
                 rows, lines, chars = [], [], 0
@@ -155,7 +195,7 @@ class Gatherer:
         if reader.blank_lines:
             self.notes.append(f"{file.name}: {reader.blank_lines} blank lines passed over")
 
-    def _rows(self, reader: Reader) -> Iterator[Row]:
+    def _rows(self, reader: Reader | ClassFolders, file: DataFile) -> Iterator[Row]:
         """The sound rows of a file."""
         columns, seen = self.dataset.columns, reader.columns()
         if self.layout is None and seen:
@@ -163,7 +203,7 @@ class Gatherer:
             if self.layout is Layout.LABELS:
                 self.kind = _kind(self.dataset, reader)
             self.labels = self._labels(self.layout)
-        layout = _layout(self.layout or self.possible[0], self.kind)(columns)
+        layout = self._row_layout(file)
         layout = layout if self.groups is None else self.groups.of(layout)
         named = NAMED.get(self.kind or self.layout, {})
         roles = {getattr(columns, role): named.get(role, role) for role in layout.roles}
@@ -183,6 +223,15 @@ class Gatherer:
             text = f"{reader.name}: {layout.trimmed_labels} labels had spaces around them"
             self.notes.append(text)
 
+    def _row_layout(self, file: DataFile) -> Any:
+        """What turns records of a file into rows."""
+        layout, columns = self.layout or self.possible[0], self.dataset.columns
+        if self.media is None:
+            return _layout(layout, self.kind)(columns)
+        folder = file.path if file.path.is_dir() else file.path.parent
+        kept = self.arrow.with_name("media.bin")
+        return LAYOUTS[layout](columns, MediaFiles(self.media, folder, kept))
+
     def _labels(self, layout: Layout) -> Classes | LabelSets | Spread | None:
         """What numbers the labels of a layout's rows; None where rows have none."""
         columns = self.dataset.columns
@@ -191,7 +240,7 @@ class Gatherer:
                 return LabelSets(columns.label, "a label", self.problems)
             case Layout.LABELS if self.kind is LabelKind.NUMBER:
                 return Spread(columns.label, self.problems)
-            case Layout.LABELS:
+            case Layout.LABELS | Layout.IMAGE_LABELS | Layout.AUDIO_LABELS:
                 return Classes(columns.label, self.problems)
             case Layout.SPANS:
                 return LabelSets(columns.spans, "a kind of entity", self.problems)
@@ -212,6 +261,9 @@ class Gatherer:
         numbers: list[int | None] = [0] * len(rows)
         if self.labels is not None:
             numbers = self.labels.numbers(rows, file.name, lines, defines=file.part == TRAIN)
+        if self.places is not None:
+            kept = zip(lines, numbers, strict=True)
+            self.places.extend(file.name, [line for line, number in kept if number is not None])
         rows = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         if not rows:
             return
@@ -231,7 +283,14 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()) if count)
 
 
-def _kind(dataset: Dataset, reader: Reader) -> LabelKind:
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _kind(dataset: Dataset, reader: Reader | ClassFolders) -> LabelKind:
     """What labels are: the user's word, else by the first training row."""
     if dataset.labels is not LabelKind.AUTO:
         return dataset.labels

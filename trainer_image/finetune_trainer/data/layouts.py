@@ -11,17 +11,14 @@ from typing import Any, Protocol
 from finetune_api.dataset import Columns
 from finetune_api.learning import Layout
 from finetune_trainer.data.judgements import Judged
+from finetune_trainer.data.labels import Labels
+from finetune_trainer.data.media_rows import AudioLabels, AudioText, ImageLabels
 from finetune_trainer.data.problems import shown
 from finetune_trainer.data.prompts import Prompt
 from finetune_trainer.data.questions import Answers
-from finetune_trainer.data.row import Row, Tell, encodable, sound_text
+from finetune_trainer.data.row import Row, Tell, sound_text
 from finetune_trainer.data.spans import Spans, TokenTags
 
-LABEL_RULE = "must be text or a whole number"
-LABEL_FIXES = {
-    float: "write the class name as text, or set dataset.labels: Number when it is a quantity",
-    list: "write the class name as text, or set dataset.labels: Multi and lists in all rows",
-}
 ROLES = ("system", "user", "assistant")
 COMMON = {
     "text": ("text", "sentence", "content", "body", "message", "input", "review", "document"),
@@ -57,6 +54,8 @@ COMMON = {
     "context": ("context", "passage", "paragraph", "document", "text"),
     "question": ("question", "query"),
     "answers": ("answers", "answer"),
+    "image": ("image", "img", "file_name", "filename", "file", "path", "image_path", "picture"),
+    "audio": ("audio", "file_name", "filename", "file", "path", "audio_path", "wav", "sound"),
 }
 """Names that people give to the column of a role."""
 
@@ -72,51 +71,6 @@ class RowLayout(Protocol):
     def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
         """The example in a record that has all columns; None when it is not sound (told)."""
         ...
-
-
-class Labels:
-    """A text and the name of its class."""
-
-    roles = ("text", "label")
-
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-        self.trimmed_labels = 0
-        self._names = columns.text, columns.label
-        self._sound: set[str] = set()
-        """Labels that were found sound as they are: there are few, and rows are many."""
-
-    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
-        """Text and class name."""
-        text_column, label_column = self._names
-        text = sound_text(record[text_column], text_column, tell)
-        label = self._label(record[label_column], tell)
-        return Row(text, text, label) if text is not None and label is not None else None
-
-    def _label(self, value: object, tell: Tell) -> str | None:
-        if isinstance(value, str) and value in self._sound:
-            return value
-        field = self.columns.label
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            tell(
-                rule="has no value", fix="give every row its class", field=field,
-                value=shown(value),
-            )  # fmt: skip
-            return None
-        if not isinstance(value, str) or not encodable(value):
-            tell(
-                rule=LABEL_RULE, field=field, value=shown(value),
-                fix=LABEL_FIXES.get(type(value), "write the class name as text"),
-            )  # fmt: skip
-            return None
-        trimmed = value.strip()
-        if trimmed == value:
-            self._sound.add(value)
-        else:
-            self.trimmed_labels += 1
-        return trimmed
 
 
 class PromptCompletion:
@@ -264,6 +218,9 @@ LAYOUTS: dict[Layout, type[Any]] = {
     Layout.ANSWERS: Answers,
     Layout.PROMPT: Prompt,
     Layout.TEXT: Text,
+    Layout.IMAGE_LABELS: ImageLabels,
+    Layout.AUDIO_LABELS: AudioLabels,
+    Layout.AUDIO_TEXT: AudioText,
 }
 
 

@@ -74,11 +74,15 @@ class Problems:
         self.kinds: dict[tuple[str, str], Kind] = {}
         self.files_of_rows: set[str] = set()
         """Files whose places are rows: they have no lines."""
+        self.members: dict[str, list[str]] = {}
+        """Folders whose places are files of their own."""
 
     def add(
         self, file: str, line: int, *, rule: str, fix: str, field: str = "", value: str = ""
     ) -> None:
         """One broken rule at one place."""
+        if line and file in self.members:
+            file, line = self.members[file][line - 1], 0
         kind = self.kinds.setdefault((field, rule), Kind(field, rule, fix))
         kind.count += 1
         if len(kind.places) < KEPT_PER_KIND:

@@ -7,7 +7,7 @@ it as well, because the baseline is kept under the same name.
 
 import hashlib
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,12 @@ from typing import Any
 from finetune_api.dataset import DatasetFormat
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
-from finetune_api.learning import Objective
+from finetune_api.learning import MEDIA, Objective, Task
+from finetune_api.media_rules import FOLDERS
 from finetune_trainer.data.detect import NAMES, TEXT_NAMES, is_data_name
 from finetune_trainer.data.gather import DataFile
+from finetune_trainer.data.media import SUFFIXES, is_media_name
+from finetune_trainer.data.named_files import digest, fetch_named, folder_name
 from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.model import checks, weights
 from finetune_trainer.storage.backend import ObjectInfo
@@ -60,7 +63,7 @@ class DataFiles:
 def locate(job: JobConfig, store: ObjectStore) -> Located:
     """List model and data; UserError with everything that is wrong with the addresses."""
     problems: list[PlaceError] = []
-    model = _attempt(problems, lambda: _list_model(job.spec.model.uri, store)) or []
+    model = _attempt(problems, lambda: _list_model(job, store)) or []
     data = {
         part: _attempt(problems, partial(_list_data, uri, store, _names_of_data(job))) or []
         for part, uri in _data_uris(job).items()
@@ -90,24 +93,32 @@ def _data_uris(job: JobConfig) -> dict[int, str]:
     return uris
 
 
-def _list_model(uri: str, store: ObjectStore) -> list[ObjectInfo]:
+def _list_model(job: JobConfig, store: ObjectStore) -> list[ObjectInfo]:
+    uri = job.spec.model.uri
     objects = store.list(uri)
-    checks.check_listing(uri, [item.key_relative for item in objects])
+    checks.check_listing(
+        uri,
+        [item.key_relative for item in objects],
+        MEDIA.get(job.spec.task),
+        writes=job.spec.task not in MEDIA or job.spec.task is Task.SPEECH_RECOGNITION,
+    )
     weights.check_headers(store, objects)
     return objects
 
 
-def _names_of_data(job: JobConfig) -> list[Container[str]]:
+def _names_of_data(job: JobConfig) -> list[Collection[str]]:
     """How names of data files below a prefix end; the first kind of which there is one counts. A
     plain text is a note beside the data, except where texts are what is learnt."""
-    asked = job.spec.dataset.format
+    asked, media = job.spec.dataset.format, MEDIA.get(job.spec.task)
+    if media is not None:
+        return [SUFFIXES[media]] if asked in FOLDERS else [NAMES, SUFFIXES[media]]
     if asked in (DatasetFormat.TEXT, DatasetFormat.LINES):
         return [TEXT_NAMES]
     learns_texts = job.spec.objective is Objective.PRETRAIN and asked is DatasetFormat.AUTO
     return [NAMES, TEXT_NAMES] if learns_texts else [NAMES]
 
 
-def _list_data(uri: str, store: ObjectStore, kinds: list[Container[str]]) -> list[ObjectInfo]:
+def _list_data(uri: str, store: ObjectStore, kinds: list[Collection[str]]) -> list[ObjectInfo]:
     objects = store.list(uri)
     if not uri.endswith("/"):
         return objects
@@ -116,7 +127,11 @@ def _list_data(uri: str, store: ObjectStore, kinds: list[Container[str]]) -> lis
         if found:
             return found
     names = ", ".join(item.key_relative for item in objects[:5])
-    wanted = ".txt" if kinds == [TEXT_NAMES] else ".jsonl, .json, .csv, .parquet or .arrow"
+    wanted = ".jsonl, .json, .csv, .parquet or .arrow"
+    if kinds[0] is not NAMES:
+        wanted = ", ".join(sorted(kinds[0]))
+    elif len(kinds) > 1 and kinds[1] is not TEXT_NAMES:
+        wanted += f" file, and no {', '.join(sorted(kinds[1]))}"
     raise PlaceError(
         f"{uri} holds no {wanted} file, only {names}",
         "name the data file itself, or rename it",
@@ -146,13 +161,26 @@ def fetch_data(
 ) -> DataFiles:
     """All data files of the job."""
     files, hashes, size = [], [], 0
+    media = MEDIA.get(job.spec.task)
     for part, uri in _data_uris(job).items():
         place = folder / str(part)
         wanted = {item.key_relative for item in located[part]}
-        for record in download(store, uri, place, select=wanted.__contains__):
+        records = download(store, uri, place, select=wanted.__contains__)
+        size += sum(record.size for record in records)
+        if media and all(is_media_name(record.path, media) for record in records):
+            name = folder_name(uri)
+            files.append(DataFile(place, name, part))
+            hashes.append((part, name, digest(records)))
+            continue
+        for record in records:
             files.append(DataFile(place / record.path, record.path, part))
             hashes.append((part, record.path, record.sha256))
-            size += record.size
+            if media:
+                column = getattr(job.spec.dataset.columns, media)
+                beside = fetch_named(store, uri, files[-1], job.spec.dataset.format, column)
+                size += sum(found.size for found in beside)
+                if beside:
+                    hashes.append((part, f"files that {record.path} names", digest(beside)))
     return DataFiles(files, sorted(hashes), size)
 
 

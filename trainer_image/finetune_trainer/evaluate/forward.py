@@ -105,10 +105,23 @@ def forward_tokens(
         labelled = (batch["labels"] != IGNORED).cpu().numpy()
         return [values[row][labelled[row]] for row in range(count)]
 
-    mine: dict[int, NDArray[np.float32]] = {}
-    for chosen, values in _pass(model, rows, session, taken, may_stop):
+    return forward_rows(model, rows, session, taken, may_stop=may_stop)
+
+
+def forward_rows(
+    model: Any,
+    rows: Rows,
+    session: Session,
+    take: Callable[[Batch, int], list[Any]],
+    *,
+    may_stop: bool = False,
+) -> list[Any]:
+    """``take(batch, count)``, something of each of the first ``count`` rows of a batch, in row
+    order, on every rank; stopped as ``forward``."""
+    mine: dict[int, Any] = {}
+    for chosen, values in _pass(model, rows, session, take, may_stop):
         mine.update(zip(chosen.tolist(), values, strict=True))
-    merged: dict[int, NDArray[np.float32]] = {}
+    merged: dict[int, Any] = {}
     for part in session.gang.gather_objects(mine):
         merged.update(part)
     return [merged[row] for row in range(len(rows))]

@@ -107,7 +107,7 @@ def features(
 
     def take(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         outputs = model(**without_labels(batch))
-        mask = batch["attention_mask"]
+        mask = batch.get("attention_mask")
         before_head = caught.pop()
         if before_head.dim() == 3:
             # Decoders apply the head to every position and take the last token that is no padding.
@@ -115,8 +115,7 @@ def features(
             last = (real * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1)
             before_head = before_head[torch.arange(len(last), device=last.device), last]
         hidden = outputs["hidden_states"][-1]
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        mean = mean_of(hidden, mask_of(model, hidden, mask))
         return torch.cat([before_head.float(), mean.float()], dim=1)
 
     wanted = model.config.output_hidden_states
@@ -128,6 +127,26 @@ def features(
         model.config.output_hidden_states = wanted
     width = module.in_features
     return both[:, :width], both[:, width:]
+
+
+def mask_of(model: Any, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """Which positions of ``hidden`` are not padding. A model that listens has fewer of them than
+    there are samples."""
+    if mask is None or mask.shape[1] == hidden.shape[1]:
+        return mask
+    shorter: torch.Tensor = model._get_feature_vector_attention_mask(hidden.shape[1], mask)
+    return shorter
+
+
+def mean_of(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The mean [rows, features] of states at positions [rows, positions, features] that are not
+    padding, or at all places of a picture [rows, features, height, width]."""
+    if hidden.dim() == 4:
+        return hidden.mean(dim=(2, 3))
+    if mask is None:
+        return hidden.mean(dim=1)
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from finetune_trainer.model.load import Loaded
 from finetune_trainer.storage.hub import loadable
 
 ADAPTABLE = (nn.Linear, Conv1D)
+CONVOLUTIONS = (nn.Conv2d,)
+"""What gets an adapter in a model without other layers of its own."""
 UNFIT = {
     "ADALORA": "its ranks would have to be shared out anew at each step",
     "BOFT": "it compiles a CUDA extension when it is imported",
@@ -153,7 +155,11 @@ MAKERS: dict[str, Callable[[Loaded, Method], Any]] = {
 
 def _kept(loaded: Loaded) -> dict[str, Any]:
     """What all configurations have: the task, and modules trained in full."""
-    return {"task_type": loaded.peft_task, "modules_to_save": list(loaded.fresh) or None}
+    from peft import TaskType
+
+    known = loaded.peft_task in TaskType.__members__
+    task = loaded.peft_task if known else None
+    return {"task_type": task, "modules_to_save": list(loaded.fresh) or None}
 
 
 def targets(loaded: Loaded, asked: list[str] | None, where: str) -> list[str]:
@@ -161,13 +167,7 @@ def targets(loaded: Loaded, asked: list[str] | None, where: str) -> list[str]:
 
     A language model's output layer never gets one: the loss reads its weights past the adapter.
     """
-    output = loaded.model.get_output_embeddings()
-    linear = [
-        name for name, module in loaded.model.named_modules()
-        if isinstance(module, ADAPTABLE)
-        and module is not output
-        and not is_inside(name, loaded.fresh)
-    ]  # fmt: skip
+    linear = _layers(loaded, ADAPTABLE) or _layers(loaded, CONVOLUTIONS)
     if asked is None:
         return linear
     chosen: list[str] = []
@@ -181,3 +181,14 @@ def targets(loaded: Loaded, asked: list[str] | None, where: str) -> list[str]:
             )
         chosen += matching
     return list(dict.fromkeys(chosen))
+
+
+def _layers(loaded: Loaded, kinds: tuple[type[nn.Module], ...]) -> list[str]:
+    """Names of the base's own layers of these kinds."""
+    output = loaded.model.get_output_embeddings()
+    return [
+        name for name, module in loaded.model.named_modules()
+        if isinstance(module, kinds)
+        and module is not output
+        and not is_inside(name, loaded.fresh)
+    ]  # fmt: skip

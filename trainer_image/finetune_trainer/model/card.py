@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.jobconfig import JobConfig
-from finetune_api.learning import Objective
+from finetune_api.learning import MEDIA, Objective
 from finetune_api.progress import Plan
 from finetune_trainer.storage.hub import loadable
 
 PIPELINES = {
     "QuestionAnswering": "question-answering",
+    "AudioClassification": "audio-classification",
+    "ImageClassification": "image-classification",
     "TextClassification": "text-classification",
     "TextGeneration": "text-generation",
+    "SpeechRecognition": "automatic-speech-recognition",
     "Summarization": "summarization",
     "TokenClassification": "token-classification",
     "Translation": "translation",
@@ -62,7 +65,7 @@ def _text(
         "peak learning rate": f"{plan.learning_rate:g}",
         "optimizer": spec.training.optimizer,
         "precision": plan.precision,
-        "longest row": f"{plan.max_length} tokens",
+        "longest row": f"{plan.max_length} {'positions' if spec.task in MEDIA else 'tokens'}",
         "seed": spec.training.seed,
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in settings.items())

@@ -7,6 +7,7 @@ from typing import Any
 
 from finetune_api.errors import UserError
 from finetune_api.job import Model
+from finetune_api.learning import Media
 from finetune_trainer.model.weights import WEIGHTS
 from finetune_trainer.storage.faults import PlaceError
 
@@ -14,6 +15,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
     "sentencepiece.bpe.model",
 )  # fmt: skip
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+"""What says how a model is given images or recordings."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".vocab")
 SMALL_LIMIT = 64 * 2**20
@@ -24,8 +27,11 @@ def is_small(name: str, size: int) -> bool:
     return "/" not in name and name.endswith(SMALL_SUFFIXES) and size <= SMALL_LIMIT
 
 
-def check_listing(uri: str, names: Iterable[str]) -> None:
-    """PlaceError when a needed file is missing. ``names`` are relative to the model's folder."""
+def check_listing(
+    uri: str, names: Iterable[str], media: Media | None = None, *, writes: bool = True
+) -> None:
+    """PlaceError when a needed file is missing. ``names`` are relative to the model's folder;
+    ``media``: what the model is given instead of text; ``writes``: it reads or writes text."""
     found = {name for name in names if "/" not in name}
     if "config.json" not in found:
         if "adapter_config.json" in found:
@@ -36,7 +42,13 @@ def check_listing(uri: str, names: Iterable[str]) -> None:
         below = sorted({name.split("/")[0] for name in names if name.endswith("/config.json")})
         hint = f"did you mean {uri}{below[0]}/?" if below else "copy the whole model folder there"
         raise PlaceError(f"model.uri {uri} has no config.json", hint)
-    if not found.intersection(TOKENIZER_FILES):
+    if media and not found.intersection(PROCESSOR_FILES):
+        raise PlaceError(
+            f"model.uri {uri} does not say how {media} is made ready for it: it has no "
+            f"{PROCESSOR_FILES[0]}",
+            "copy the model's preprocessor_config.json next to config.json",
+        )
+    if writes and not found.intersection(TOKENIZER_FILES):
         raise PlaceError(
             f"model.uri {uri} has no tokenizer (none of {', '.join(TOKENIZER_FILES[:4])})",
             "copy the tokenizer's files next to config.json",
@@ -113,6 +125,40 @@ def check_question_answering(config: Any, uri: str) -> None:
         raise UserError(
             f"model.uri {uri}: architecture {config.model_type!r} cannot point at answers",
             "use an encoder (BERT, RoBERTa, DeBERTa …) or a decoder with a form for questions",
+        )
+
+
+def check_image_classification(config: Any, uri: str) -> None:
+    """UserError when the architecture has no image-classification form."""
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING as FORMS
+
+    if type(config) not in FORMS:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} cannot classify images",
+            "use a vision model (ViT, DeiT, Swin, ConvNeXt, ResNet …)",
+        )
+
+
+def check_audio_classification(config: Any, uri: str) -> None:
+    """UserError when the architecture has no audio-classification form."""
+    from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING as FORMS
+
+    if type(config) not in FORMS:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} cannot classify recordings",
+            "use an audio model (wav2vec2, HuBERT, WavLM, AST, Whisper …)",
+        )
+
+
+def check_speech_recognition(config: Any, uri: str) -> None:
+    """UserError when the architecture has no form that writes letter by letter."""
+    from transformers import MODEL_FOR_CTC_MAPPING as FORMS
+
+    if type(config) not in FORMS:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} does not write what it hears "
+            "letter by letter (CTC)",
+            "use an audio model with a CTC form (wav2vec2, HuBERT, WavLM …)",
         )
 
 

@@ -10,21 +10,25 @@ from torch import nn
 from finetune_api.errors import UserError
 from finetune_api.estimate import ModelShape
 from finetune_trainer.model.quantized import Storage, keep_differentiable
+from finetune_trainer.model.whole_layers import whole_layers
 
 DROPOUT_FIELDS = (
     "dropout", "dropout_rate", "hidden_dropout", "hidden_dropout_prob", "attention_dropout",
     "attention_probs_dropout_prob", "activation_dropout", "embedding_dropout", "mlp_dropout",
     "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "resid_pdrop",
-    "embd_pdrop", "attn_pdrop", "pooler_dropout", "cls_dropout",
+    "embd_pdrop", "attn_pdrop", "pooler_dropout", "cls_dropout", "final_dropout",
+    "feat_proj_dropout",
 )  # fmt: skip
 """Names of dropout probabilities in transformers' configurations."""
 FORMS = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
     "TOKEN_CLS": "AutoModelForTokenClassification",
+    "IMAGE_CLS": "AutoModelForImageClassification",
+    "AUDIO_CLS": "AutoModelForAudioClassification",
     None: "AutoModelForQuestionAnswering",
 }
-"""Models with a head, by what PEFT calls their task. Its name for questions is not used: that
-wrapper keeps from the model which segment a token belongs to."""
+"""Models with a head, by what PEFT calls their task, or would. Its name for questions is not used:
+that wrapper keeps from the model which segment a token belongs to."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Loaded:
 
     model: Any
     peft_task: str | None
-    """What PEFT calls the task."""
+    """What PEFT calls the task; where it has no name for it, one of ours."""
     head: str = ""
     fresh: tuple[str, ...] = ()
     has_own_head: bool = False
@@ -117,6 +121,44 @@ def load_sequence_to_sequence(
     if model.config.pad_token_id is None:
         model.config.pad_token_id = pad
     return Loaded(model, "SEQ_2_SEQ_LM")
+
+
+def load_writer_of_letters(
+    folder: Path, config: Any, tokenizer: Any, *, seed: int, dropout: float | None,
+    storage: Storage | None = None,
+) -> Loaded:  # fmt: skip
+    """The CTC model from ``folder`` in float32; a base that does not write yet gets a head with the
+    tokenizer's letters, drawn by ``seed``. The head is always trained in full."""
+    from transformers import AutoModelForCTC, set_seed
+
+    set_dropout(whole_layers(config), dropout)
+    if not any("CTC" in name for name in config.architectures or ()):
+        config.vocab_size = len(tokenizer)
+    config.pad_token_id = tokenizer.pad_token_id
+    set_seed(seed)
+    model, _ = _from_folder(AutoModelForCTC, folder, config, storage, ignore_mismatched_sizes=True)
+    return _with_letters(model)
+
+
+def meta_writer_of_letters(config: Any) -> Loaded:
+    """The CTC model without weights, for counting."""
+    from transformers import AutoModelForCTC
+
+    with torch.device("meta"):
+        return _with_letters(AutoModelForCTC.from_config(config))
+
+
+def _with_letters(model: Any) -> Loaded:
+    heads = [
+        name for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.vocab_size
+    ]  # fmt: skip
+    if not heads:
+        raise UserError(
+            f"{type(model).__name__} has no linear head with {model.config.vocab_size} letters",
+            "use another architecture",
+        )
+    return Loaded(model, "CTC", heads[-1], (heads[-1],))
 
 
 def _whole(kind: Any, folder: Path, config: Any, storage: Storage | None, what: str) -> Any:

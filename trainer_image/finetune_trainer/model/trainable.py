@@ -22,6 +22,12 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
     from transformers import set_seed
 
     method = spec.method
+    if spec.training.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
+        raise UserError(
+            f"training.gradientCheckpointing: {type(loaded.model).__name__} cannot compute its "
+            "layers again",
+            "leave it out",
+        )
     if method.makes_adapter:
         set_seed(spec.training.seed)
         try:

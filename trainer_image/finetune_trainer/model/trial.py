@@ -1,8 +1,11 @@
 """Losses of rows that do not matter, computed as training does: what a pass takes shows on them."""
 
+import math
 from typing import Any
 
 import torch
+
+from finetune_trainer.model.image_processor import BLOCK
 
 TOKEN = 1
 """A token that every vocabulary has."""
@@ -39,6 +42,25 @@ def of_encoder_decoder(model: Any, rows: int, length: int) -> torch.Tensor:
     mask = torch.ones_like(ids)
     outputs = model(input_ids=ids, attention_mask=mask, decoder_input_ids=ids)
     return token_loss(outputs, ids)
+
+
+def of_images(model: Any, rows: int, length: int) -> torch.Tensor:
+    """A model of images, which are so many patches or blocks large."""
+    config = model.config
+    side = BLOCK * math.ceil(math.sqrt(length))
+    if isinstance(getattr(config, "patch_size", None), int):
+        side = config.image_size
+    images = torch.zeros(rows, config.num_channels, side, side)
+    return _sum(model(pixel_values=images))
+
+
+def of_recordings(model: Any, rows: int, length: int) -> torch.Tensor:
+    """A model of sound: of waves that become so many frames, or of spectrograms of one size."""
+    config = model.config
+    if hasattr(config, "conv_stride"):
+        waves = torch.zeros(rows, (length + 1) * math.prod(config.conv_stride))
+        return _sum(model(input_values=waves))
+    return _sum(model(input_values=torch.zeros(rows, config.max_length, config.num_mel_bins)))
 
 
 def _tokens(rows: int, length: int) -> torch.Tensor:

@@ -13,6 +13,9 @@ from finetune_trainer.tasks.task import Task
 MODULES: dict[TaskName | Objective, str] = {
     Objective.REWARD: "reward",
     TaskName.QUESTION_ANSWERING: "question_answering",
+    TaskName.AUDIO_CLASSIFICATION: "audio_classification",
+    TaskName.IMAGE_CLASSIFICATION: "image_classification",
+    TaskName.SPEECH_RECOGNITION: "speech_recognition",
     TaskName.SUMMARIZATION: "sequence_to_sequence",
     TaskName.TEXT_CLASSIFICATION: "text_classification",
     TaskName.TEXT_GENERATION: "text_generation",

@@ -42,6 +42,8 @@ class Encoding:
     """How long rows become several of at most so many tokens, with the row that each came from."""
     lost: Callable[[pa.RecordBatch], NDArray[np.bool_]] | None = None
     """Which encoded rows hold nothing to learn; only the comparison wants them."""
+    whole: bool = False
+    """Rows are never cut: maxLength is the length of the longest."""
     sequences: int = 1
     """Texts of maxLength that a row makes the model read at once."""
     new_tokens: int = 0

@@ -1,0 +1,158 @@
+"""Image classification: equal curves, digits that are read, and the result as any program loads
+it."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+FULL = {"full": {}}
+LORA = {"lora": {"rank": 4}}
+METHODS = {
+    "full": FULL, "lora": LORA, "headOnly": {"headOnly": {}},
+    "freeze": {"freeze": {"trainable": ["*.1"]}},
+}  # fmt: skip
+LAYOUTS = [(2, 2, None), (1, 2, 2), (2, 4, 2), (2, 1, 3)]
+USUAL = {
+    ("vit", "full"): (2, 1, 3), ("vit", "lora"): (2, 2, None), ("resnet", "full"): (2, 2, None),
+    ("resnet", "lora"): (2, 4, 2),
+}  # fmt: skip
+"""Layouts of the usual run: ranks, micro-batch, ZeRO stage or none for DDP."""
+WHOLE = {"earlyStopping": {"patience": 0, "restoreBest": False}}
+LEARNT = {
+    "vit": {"maxSteps": 200, "learningRate": 1e-3},
+    "resnet": {"maxSteps": 120, "learningRate": 5e-3},
+}  # fmt: skip
+LEAST = {"vit": 0.68, "resnet": 0.75}
+CHANCE, GAIN = 0.3, 0.05
+"""Accuracy of a model that has learnt to read digits, what none reaches whose labels were shuffled
+(guessing is right in a tenth), and what is gained over the probe at least."""
+NO_GRADIENT = "key.bias"
+
+
+@pytest.fixture(scope="session")
+def seeing_of(perceiving_of, media_cases):
+    made = {}
+
+    def of(kind, seed=1, **rows):
+        key = (kind, seed, *rows)
+        if key not in made:
+            write = partial(media_cases.write_digits, seed=seed, **rows)
+            model = media_cases.make_vision_model
+            made[key] = perceiving_of("ImageClassification", write, model, kind=kind, seed=seed)
+        return made[key]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def reference(seeing_of, cases):
+    runs = {}
+
+    def of(kind, name):
+        if (kind, name) not in runs:
+            runs[kind, name] = seeing_of(kind).run(
+                METHODS[name], ranks=1, micro=8, training={"maxSteps": 4},
+                function=cases.run_watched,
+                arguments=lambda rank, folder: {"watched": str(folder / "watched.json")},
+            )  # fmt: skip
+            assert runs[kind, name].codes == [0], runs[kind, name].output
+        return runs[kind, name]
+
+    return of
+
+
+def cells():
+    for kind in ("vit", "resnet"):
+        for name in METHODS:
+            for layout in LAYOUTS:
+                marks = [] if USUAL.get((kind, name)) == layout else [pytest.mark.matrix]
+                how = "DDP" if layout[2] is None else f"ZeRO-{layout[2]}"
+                yield pytest.param(kind, name, layout, id=f"{kind}-{name}-{how}", marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "name", "layout"), list(cells()))
+def test_same_curves_however_a_batch_is_shared(seeing_of, reference, kind, name, layout):
+    ranks, micro, zero = layout
+    run = seeing_of(kind).run(
+        METHODS[name], ranks=ranks, micro=micro, zero=zero, training={"maxSteps": 4}
+    )
+    assert run.codes == [0] * ranks, run.output
+    for curve in ("loss", "grad_norm"):
+        wanted = reference(kind, name).curve(curve)
+        assert run.curve(curve) == pytest.approx(wanted, rel=1e-5), curve
+    assert len(set(run.curve().values())) > 2
+    seen = json.loads((reference(kind, name).folders[0] / "watched.json").read_text())
+    trainable = set(seen["trainable"])
+    changed = {each for each in seen["after"] if seen["after"][each] != seen["before"][each]}
+    assert changed <= trainable
+    assert {each for each in trainable - changed if not each.endswith(NO_GRADIENT)} == set()
+
+
+def scores(run):
+    (told,) = run.events("evaluation")
+    return {result["metric"]: result for result in told["results"]}
+
+
+def learn(bench, kind):
+    run = bench.run(FULL, ranks=1, micro=8, training=LEARNT[kind] | WHOLE)
+    assert run.codes == [0], run.output
+    return scores(run)
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.matrix) for seed in (2, 3))]
+)
+def test_digits_are_read_and_chance_is_not(seeing_of, kind, seed):
+    results = learn(seeing_of(kind, seed), kind)
+    assert set(results) == {"accuracy", "macro_f1"}
+    accuracy = results["accuracy"]
+    assert accuracy["rows"] == 72
+    assert float(accuracy["tuned"]) >= LEAST[kind], results
+    assert float(accuracy["tuned"]) >= float(accuracy["base"]) + GAIN, results
+    by_chance = learn(seeing_of(kind, seed, shuffled=True), kind)["accuracy"]
+    assert float(by_chance["tuned"]) < CHANCE, by_chance
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("vit", "lora"), ("resnet", "full"), ("resnet", "lora"),
+     pytest.param("vit", "full", marks=pytest.mark.matrix)],
+)  # fmt: skip
+def test_any_program_gives_the_same_scores(
+    seeing_of, reference, media_cases, forkserver, kind, name
+):
+    bench, run = seeing_of(kind), reference(kind, name)
+    output = run.folders[0] / "output"
+    result = output / ("adapter" if name == "lora" else "model")
+    arguments = {"base": str(bench.model), "result": str(result),
+                 "prepared": str(run.folders[0] / "prepared")}  # fmt: skip
+    (loaded,) = bench.server.call(media_cases.see_plainly, [forkserver.Child({}, arguments)])
+    assert loaded.code == 0, loaded.output
+    with np.load(output / "report" / "predictions.npz") as kept:
+        np.testing.assert_allclose(kept["tuned_logits"], np.array(loaded.value), atol=5e-5)
+        assert kept["tuned_logits"].shape == (72, 10)
+
+
+def test_statistics_of_batches_stay_those_of_the_base(seeing_of, reference, media_cases):
+    base = media_cases.statistics_of(str(seeing_of("resnet").model))
+    tuned = media_cases.statistics_of(str(reference("resnet", "full").folders[0] / "output/model"))
+    assert len(base) > 4
+    assert tuned == base
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "sentence"),
+    [
+        ("resnet", {"training": {"gradientCheckpointing": True}},
+         "training.gradientCheckpointing: ResNetForImageClassification cannot compute its layers"),
+        ("vit", {"task": "TextClassification"}, "has no tokenizer"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_by_prepare(seeing_of, kind, spec, sentence):
+    bench = seeing_of(kind)
+    outcome, message = bench.prepare(bench.job(FULL, **spec))
+    assert outcome.code == 40, outcome.output
+    assert sentence in message["message"]

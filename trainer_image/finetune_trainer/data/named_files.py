@@ -1,0 +1,63 @@
+"""Files that the rows of a data file name: fetched to stand beside it as they do in storage."""
+
+import hashlib
+from collections.abc import Sequence
+
+from finetune_api.dataset import DatasetFormat
+from finetune_trainer.data.detect import detect
+from finetune_trainer.data.gather import DataFile
+from finetune_trainer.data.media import is_below
+from finetune_trainer.data.problems import Problems
+from finetune_trainer.data.read import Reader
+from finetune_trainer.storage.manifest import FileRecord
+from finetune_trainer.storage.objects import ObjectStore
+from finetune_trainer.storage.transfer import download
+
+
+def fetch_named(
+    store: ObjectStore, uri: str, file: DataFile, asked: DatasetFormat, column: str
+) -> list[FileRecord]:
+    """The files that a data file below ``uri`` names in a column, as far as they exist; what is
+    missing is told when rows are checked."""
+    names = _named(file, asked, column)
+    if not names:
+        return []
+    below = file.name.rpartition("/")[0]
+    base = uri if uri.endswith("/") else uri.rpartition("/")[0] + "/"
+    base += f"{below}/" if below else ""
+    there = {item.key_relative for item in store.list(base)}
+    return download(store, base, file.path.parent, select=(names & there).__contains__)
+
+
+def _named(file: DataFile, asked: DatasetFormat, column: str) -> set[str]:
+    """Paths below the data file's folder; nothing is told."""
+    found = detect(file.path, asked)
+    if found.problem:
+        return set()
+    reader = Reader(file.path, file.name, found, Problems())
+    if found.format is DatasetFormat.PARQUET:
+        first = reader.first(column)
+        if not isinstance(first, str) and not _has_path_alone(first):
+            return set()
+    names = set()
+    for record in reader.records({column: "image"}):
+        value = record.get(column)
+        path = value.get("path") if isinstance(value, dict) else value
+        if isinstance(path, str) and is_below(path):
+            names.add(path)
+    return names
+
+
+def _has_path_alone(value: object) -> bool:
+    return isinstance(value, dict) and value.get("bytes") is None
+
+
+def digest(records: Sequence[FileRecord]) -> str:
+    """One hash of many files: of their paths and hashes, in order."""
+    lines = sorted(f"{record.path} {record.sha256}\n" for record in records)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def folder_name(uri: str) -> str:
+    """What messages call a folder of media."""
+    return uri.rstrip("/").rpartition("/")[2] + "/"

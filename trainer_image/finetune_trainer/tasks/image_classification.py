@@ -1,0 +1,71 @@
+"""Image classification: one class an image. The base's score is that of a linear probe."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune_api.jobconfig import JobConfig
+from finetune_trainer.data.image_encoder import ImageEncoder
+from finetune_trainer.evaluate.forward import Rows
+from finetune_trainer.model import checks, trial
+from finetune_trainer.model.image_processor import ImageProcessor
+from finetune_trainer.model.load import Loaded, configure, load_classifier, meta_classifier
+from finetune_trainer.model.still_norms import keep_statistics
+from finetune_trainer.session import Session
+from finetune_trainer.tasks.classification import Classification
+from finetune_trainer.tasks.task import Encoding
+
+FORM = "IMAGE_CLS"
+
+
+class ImageClassification(Classification):
+    """Classes of images."""
+
+    def __init__(self, session: Session, processor: ImageProcessor) -> None:
+        super().__init__(session)
+        job, places = session.job, session.places
+        self.parts = Rows.of_parts(places.prepared, ImageCollator(processor))
+        config = checks.read_config(places.model, job.spec.model.uri)
+        configure(config, self.labels, dropout=job.spec.training.dropout, pad=None)
+        self.loaded = load_classifier(
+            places.model, config, seed=job.spec.training.seed, storage=session.storage,
+            peft_task=FORM,
+        )  # fmt: skip
+        keep_statistics(self.loaded.model)
+
+    trial = staticmethod(trial.of_images)
+
+    @staticmethod
+    def check(config: Any, uri: str) -> None:
+        """UserError when the architecture has no image-classification form."""
+        checks.check_image_classification(config, uri)
+
+    @staticmethod
+    def encoding(job: JobConfig, processor: ImageProcessor) -> Encoding:
+        """Images in the model's size."""
+        return Encoding(0, lambda rows: ImageEncoder(processor, job.spec.model.uri), whole=True)
+
+    @staticmethod
+    def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:
+        """The classifier without weights."""
+        return meta_classifier(configure(config, labels, dropout=None, pad=None), FORM)
+
+
+class ImageCollator:
+    """Makes a batch of prepared images."""
+
+    def __init__(self, processor: ImageProcessor) -> None:
+        self.processor = processor
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """``pixel_values`` [rows, 3, height, width] and ``labels`` [rows]."""
+        images = [image_of(row) for row in rows]
+        labels = torch.tensor([row["labels"] for row in rows])
+        return {"pixel_values": self.processor.scaled(images), "labels": labels}
+
+
+def image_of(row: dict[str, Any]) -> Any:
+    """The pixels of a prepared row [height, width, 3]."""
+    shape = row["height"], row["width"], 3
+    return np.frombuffer(row["pixels"], np.uint8).reshape(shape)

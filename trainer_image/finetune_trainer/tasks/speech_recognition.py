@@ -1,0 +1,146 @@
+"""Speech recognition by a model that writes letter by letter (CTC), compared by what its base
+writes."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune_api.jobconfig import JobConfig
+from finetune_api.progress import Stage
+from finetune_trainer import zero
+from finetune_trainer.data.audio_encoder import samples_of
+from finetune_trainer.data.encode import IGNORED
+from finetune_trainer.data.transcripts import TranscriptEncoder
+from finetune_trainer.evaluate import baseline, transcripts
+from finetune_trainer.evaluate.forward import Rows, forward, forward_rows, logits
+from finetune_trainer.evaluate.generate import Reference
+from finetune_trainer.evaluate.recordings import longest
+from finetune_trainer.evaluate.report import write_answers
+from finetune_trainer.losses import IN_FRAMES, letters_and_end, letters_loss
+from finetune_trainer.model import checks, trial
+from finetune_trainer.model.load import Loaded, load_writer_of_letters, meta_writer_of_letters
+from finetune_trainer.model.speech_processor import SpeechProcessor
+from finetune_trainer.model.still_norms import keep_statistics
+from finetune_trainer.model.whole_layers import whole_layers
+from finetune_trainer.session import Session
+from finetune_trainer.tasks.task import Encoding
+
+
+class SpeechRecognition:
+    """Loads a model with letters, has it write, trains, has it write again."""
+
+    def __init__(self, session: Session, processor: SpeechProcessor) -> None:
+        job, places = session.job, session.places
+        self.session, self.processor = session, processor
+        collate = SpeechCollator(processor)
+        self.parts = Rows.of_parts(places.prepared, collate)
+        collate.longest = longest(self.parts)
+        config = checks.read_config(places.model, job.spec.model.uri)
+        self.loaded = load_writer_of_letters(
+            places.model, config, processor.tokenizer, seed=job.spec.training.seed,
+            dropout=job.spec.training.dropout, storage=session.storage,
+        )  # fmt: skip
+        keep_statistics(self.loaded.model)
+        self.pause: int = processor.tokenizer.pad_token_id
+        self.loss = partial(letters_loss, pause=self.pause)
+
+    trial = staticmethod(trial.of_recordings)
+
+    @staticmethod
+    def check(config: Any, uri: str) -> None:
+        """UserError when the architecture has no CTC form."""
+        checks.check_speech_recognition(config, uri)
+
+    @staticmethod
+    def encoding(job: JobConfig, processor: SpeechProcessor) -> Encoding:
+        """Recordings and the letters of their texts."""
+        column = job.spec.dataset.columns.text
+        return Encoding(0, lambda rows: TranscriptEncoder(processor, rows, column), whole=True)
+
+    @staticmethod
+    def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:
+        """The model without weights."""
+        return meta_writer_of_letters(whole_layers(config))
+
+    def baseline(self) -> None:
+        """What the base writes of the test rows."""
+
+        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
+            with zero.for_passes(self.session, self.loaded.model) as model:
+                written = self._written(model)
+            return {"written": np.array(written)}, {"rows": len(written)}
+
+        self.base: list[str] = baseline.measured(self.session, measure)["written"].tolist()
+
+    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
+        """Trainer with our loss."""
+        from transformers import TrainingArguments
+
+        from finetune_trainer.train import FineTuneTrainer
+
+        return FineTuneTrainer(
+            args=TrainingArguments(**options), compute_loss_func=self.loss, **parts
+        )
+
+    def validate(self, model: Any) -> float:
+        """Mean loss of the validation rows' letters and ends."""
+
+        def losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return letters_and_end(logits(model, batch), batch["labels"], self.pause)
+
+        sums = forward(model, self.parts["validation"], self.session, losses)
+        total, items = sums.astype(np.float64).sum(axis=0)
+        return float(total / items)
+
+    def evaluate(self, model: Any) -> None:
+        """Error rates against the base's."""
+        session, test = self.session, self.parts["test"]
+        session.channel.stage(Stage.EVALUATE)
+        tuned = self._written(model)
+        if session.gang.is_main:
+            wanted = [self.processor.text(ids, heard=False) for ids in test.dataset["labels"]]
+            rows = [Reference(f"test row {row}", text) for row, text in enumerate(wanted, 1)]
+            seed = session.job.spec.training.seed
+            result = transcripts.compare(wanted, self.base, tuned, seed=seed)
+            write_answers(session, result, rows, self.base, tuned)
+
+    def describe(self, folder: Path) -> None:
+        """Nothing: the model writes as its base does."""
+
+    def _written(self, model: Any) -> list[str]:
+        """The likeliest letter of every position, as text."""
+
+        def written(batch: dict[str, torch.Tensor], count: int) -> list[str]:
+            best = logits(model, batch).argmax(dim=-1).tolist()
+            frames = (IN_FRAMES - batch["labels"][:, -1]).tolist()
+            return [
+                self.processor.text(best[row][: frames[row]], heard=True) for row in range(count)
+            ]
+
+        return forward_rows(model, self.parts["test"], self.session, written, may_stop=True)
+
+
+class SpeechCollator:
+    """Makes a batch of recordings and texts; ``longest`` of all rows, in samples."""
+
+    longest = 0
+
+    def __init__(self, processor: SpeechProcessor) -> None:
+        self.processor = processor
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """What the model is given, and ``labels`` [rows, longest text + 1] as ``letters_loss``
+        takes them."""
+        batch = self.processor.features([samples_of(row) for row in rows], self.longest)
+        most = max(len(row["labels"]) for row in rows)
+        labels = torch.full((len(rows), most + 1), IGNORED, dtype=torch.int64)
+        for number, row in enumerate(rows):
+            labels[number, : len(row["labels"])] = torch.as_tensor(row["labels"])
+        frames = [row["length"] for row in rows]
+        if "attention_mask" not in batch:  # The model hears silence until the end.
+            frames = [self.processor.positions(self.longest)] * len(rows)
+        labels[:, -1] = IN_FRAMES - torch.tensor(frames)
+        return {**batch, "labels": labels}
