@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer
+from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from finetune_api.errors import JobError
 from finetune_trainer import checkpoint, zero
@@ -79,6 +79,18 @@ class FineTuneTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
         elif self.args.should_save and output_dir:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """A whole model's weights under the names that they have here. Under those of older
+        programs, which other files are written with, resuming would not find them, and not say
+        so."""
+        if not isinstance(self.model, PreTrainedModel):
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            self.model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         session, step, start = self.session, self.state.global_step, time.monotonic()
