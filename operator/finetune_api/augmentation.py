@@ -40,11 +40,33 @@ class TextAugmentation(Document):
     _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.text"))
 
 
+class ImageAugmentation(Document):
+    """Training images as they might have been taken as well: changed anew in each pass, by seed,
+    pass and row, so that a resumed run sees the same ones. Each amount is drawn for each image."""
+
+    flip: bool = False
+    """Mirrors every other image, left to right. Leave it out where sides mean something, as with
+    letters."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Turns by up to so many degrees, either way; corners become black."""
+    crop: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Cuts away up to this share of width and height, and enlarges what is left."""
+    brightness: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Makes darker or brighter by up to this share."""
+    contrast: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Lowers or raises contrast by up to this share."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.image"))
+
+
 class Augmentation(Document):
     """What is changed in versions of training rows; validation and test rows stay as they are."""
 
     text: TextAugmentation | None = None
     """Changes words: of the text for TextClassification, of the source for Summarization and
     Translation. The prepared rows and the data report say which rows were changed and how."""
+
+    image: ImageAugmentation | None = None
+    """Changes images, for ImageClassification."""
 
     _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation"))

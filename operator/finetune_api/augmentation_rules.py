@@ -10,9 +10,30 @@ and knows no place in it."""
 RULES: tuple[Rule, ...] = (
     Rule(
         scope="spec.dataset.augmentation",
-        cel="has(self.text)",
-        message="dataset.augmentation is empty: set text, or remove it",
-        holds=lambda augmentation: augmentation.text is not None,
+        cel="has(self.text) || has(self.image)",
+        message="dataset.augmentation is empty: set text or image, or remove it",
+        holds=lambda augmentation: augmentation.text is not None or augmentation.image is not None,
+    ),
+    Rule(
+        scope="spec.dataset.augmentation.image",
+        cel="self.flip || self.rotate > 0.0 || self.crop > 0.0 || self.brightness > 0.0 || "
+        "self.contrast > 0.0",
+        message="dataset.augmentation.image changes nothing: set flip, rotate, crop, brightness or "
+        "contrast",
+        holds=lambda image: bool(
+            image.flip or image.rotate or image.crop or image.brightness or image.contrast
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="!has(self.dataset.augmentation) || !has(self.dataset.augmentation.image) || "
+        "self.task == 'ImageClassification'",
+        message="dataset.augmentation.image is for task ImageClassification only: remove it",
+        holds=lambda spec: (
+            spec.dataset.augmentation is None
+            or spec.dataset.augmentation.image is None
+            or spec.task is Task.IMAGE_CLASSIFICATION
+        ),
     ),
     Rule(
         scope="spec.dataset.augmentation.text",

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -194,6 +194,8 @@ def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
     if augmentation is not None and augmentation.text is not None:
         rows = Augmenter(rows, augmentation.text, seed).augmented(scratch / "work/augmented.arrow")
         say(f"{rows.augmented['rows']} changed versions of training rows added")
+    elif augmentation is not None:
+        rows = replace(rows, augmented={"everyPass": augmentation.to_wire()})
     return rows
 
 

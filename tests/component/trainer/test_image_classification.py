@@ -156,3 +156,31 @@ def test_what_does_not_fit_is_told_by_prepare(seeing_of, kind, spec, sentence):
     outcome, message = bench.prepare(bench.job(FULL, **spec))
     assert outcome.code == 40, outcome.output
     assert sentence in message["message"]
+
+
+CHANGED = {"augmentation": {"image": {"rotate": 20, "crop": 0.2, "brightness": 0.3}}}
+
+
+def test_images_change_alike_however_a_batch_is_shared_and_where_a_run_is_resumed(seeing_of):
+    bench, training = seeing_of("vit"), {"maxSteps": 6}
+    shape = {"ranks": 2, "micro": 2, "training": training, "dataset": CHANGED}
+    shape["plan"] = {"checkpoint_every": 3}
+    alone = bench.run(FULL, micro=8, training=training, dataset=CHANGED)
+    shared = bench.run(FULL, **shape)
+    plain = bench.run(FULL, micro=8, training=training)
+    assert shared.curve() == pytest.approx(alone.curve(), rel=1e-5), shared.output
+    assert plain.curve() != pytest.approx(alone.curve(), rel=1e-3)
+
+    def stop(rank, folder):
+        done, request = folder / "done", folder / "control" / "stop"
+        return {"trouble": {"step": 2, "touch": str(request), "done": str(done)}} if rank else {}
+
+    stopped = bench.run(FULL, **shape, arguments=stop)
+    assert stopped.codes == [50, 50], stopped.output
+    resumed = bench.run(FULL, **shape, resume=stopped)
+    assert resumed.codes == [0, 0], resumed.output
+    assert resumed.curve() == {step: loss for step, loss in shared.curve().items() if step > 3}
+    report = json.loads((resumed.folders[0] / "prepared" / "data-report.json").read_text())
+    assert report["augmentation"] == {
+        "everyPass": {"image": {"flip": False, "contrast": 0.0, **CHANGED["augmentation"]["image"]}}
+    }

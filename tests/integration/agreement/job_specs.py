@@ -265,6 +265,10 @@ def _augmentation_that_fits(spec: Any) -> None:
         augmentation.pop("text", None)
     elif not {"swap", "delete", "synonyms"}.intersection(augmentation.get("text", {"swap": 0.1})):
         augmentation["text"]["swap"] = 0.1
+    if spec["task"] != "ImageClassification":
+        augmentation.pop("image", None)
+    elif not any(augmentation.get("image", {"flip": True}).values()):
+        augmentation["image"]["flip"] = True
     if not augmentation:
         spec["dataset"].pop("augmentation", None)
 

@@ -154,6 +154,12 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "dataset.overlength Split is": changed(("dataset.overlength", "Split")),
     "model.chatTemplate is for task": changed(("model.chatTemplate", "{{ messages }}")),
     "dataset.layout does not fit": changed(("dataset.layout", "Messages")),
+    "dataset.augmentation.image changes nothing": changed(
+        ("task", "ImageClassification"), ("dataset.augmentation", {"image": {}})
+    ),
+    "dataset.augmentation.image is for": changed(
+        ("dataset.augmentation", {"image": {"flip": True}})
+    ),
     "dataset.augmentation is empty": changed(("dataset.augmentation", {})),
     "dataset.augmentation.text changes nothing": changed(("dataset.augmentation", {"text": {}})),
     "dataset.augmentation.text is for": changed(

@@ -1,11 +1,14 @@
 """Image classification: one class an image. The base's score is that of a linear probe."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from finetune_api.augmentation import ImageAugmentation
 from finetune_api.jobconfig import JobConfig
+from finetune_trainer.data.image_changes import changed
 from finetune_trainer.data.image_encoder import ImageEncoder
 from finetune_trainer.evaluate.forward import Rows
 from finetune_trainer.model import checks, trial
@@ -15,6 +18,7 @@ from finetune_trainer.model.still_norms import keep_statistics
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.classification import Classification
 from finetune_trainer.tasks.task import Encoding
+from finetune_trainer.visits import ChangingRows, Visits
 
 FORM = "IMAGE_CLS"
 
@@ -35,6 +39,15 @@ class ImageClassification(Classification):
         keep_statistics(self.loaded.model)
 
     trial = staticmethod(trial.of_images)
+
+    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
+        """Trainer with our loss, on images that change from pass to pass where the job wants it."""
+        spec = self.session.job.spec
+        if spec.dataset.augmentation is not None and spec.dataset.augmentation.image is not None:
+            change = partial(_changed, spec.dataset.augmentation.image)
+            rows = ChangingRows(parts["train_dataset"], change, spec.training.seed)
+            parts |= {"train_dataset": rows, "order": Visits(parts["order"])}
+        return super().trainer(options, **parts)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:
@@ -63,6 +76,12 @@ class ImageCollator:
         images = [image_of(row) for row in rows]
         labels = torch.tensor([row["labels"] for row in rows])
         return {"pixel_values": self.processor.scaled(images), "labels": labels}
+
+
+def _changed(
+    settings: ImageAugmentation, row: dict[str, Any], rng: np.random.Generator
+) -> dict[str, Any]:
+    return {**row, "pixels": changed(image_of(row), settings, rng).tobytes()}
 
 
 def image_of(row: dict[str, Any]) -> Any:
