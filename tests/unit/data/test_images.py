@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from finetune_api.dataset import Columns, Dataset, TrainSource
+from finetune_api.dataset import Checks, Columns, Dataset, TrainSource
 from finetune_api.errors import DataError
 from finetune_api.job import Storage
 from finetune_api.learning import Layout
 from finetune_trainer.data import images, media
+from finetune_trainer.data.checks import RowChecks
 from finetune_trainer.data.gather import DataFile, Gatherer
 from finetune_trainer.data.named_files import fetch_named
 from finetune_trainer.data.rows import assign
@@ -105,7 +106,8 @@ def test_a_folder_says_what_it_is(tmp_path):
 
 def test_equal_bytes_are_one_row_whatever_their_names(tmp_path):
     found = folder_of(tmp_path, {**GOOD, "a/again.png": PICTURES[0], "b/9.png": PICTURES[2]})
-    _, dropped = assign(found, Dataset(train=TrainSource(uri="s3://data/x")), seed=1)
+    checks = RowChecks(found, Checks(), tmp_path)
+    _, dropped = assign(found, Dataset(train=TrainSource(uri="s3://data/x")), 1, checks)
     assert dropped["duplicate"] == 1
     assert (tmp_path / "media.bin").exists() is False
 

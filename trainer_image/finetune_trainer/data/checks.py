@@ -31,7 +31,7 @@ SAMPLED_ROWS, LANGUAGE_ROWS = 10_000, 2_000
 EXAMPLES = 10
 """Rows named in the report, and in an error, of each kind."""
 TOLD = 3
-WITHOUT_TEXT: frozenset[Layout] = frozenset()
+WITHOUT_TEXT = frozenset({Layout.IMAGE_LABELS, Layout.AUDIO_LABELS, Layout.AUDIO_TEXT})
 """Layouts whose rows hold no text to look at."""
 UNBALANCED = 20
 """A class with so many times the rows of another is told."""

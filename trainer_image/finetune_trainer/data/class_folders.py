@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from finetune_api.dataset import Columns, DatasetFormat
@@ -28,6 +29,7 @@ class ClassFolders:
 
     header_line = None
     blank_lines = 0
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self, path: Path, name: str, media: Media, columns: Columns, problems: Problems

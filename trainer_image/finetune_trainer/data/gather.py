@@ -5,8 +5,7 @@ Contents go to disk; memory holds two 16-byte digests, a class and a part for ea
 
 import math
 from array import array
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -278,7 +277,7 @@ class Gatherer:
         self.whole += b"".join([xxh3_128_digest(text.encode()) for text in said])
 
 
-def _listed(counts: Counter[str]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     """`not annotated 3, predictions only 1`."""
     return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()) if count)
 
