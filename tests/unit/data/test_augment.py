@@ -117,6 +117,17 @@ def test_training_rows_alone_get_versions(tmp_path):
     assert told["rows"] + left_out == 3 * sum(part == TRAIN for _, part, _, _ in old)
 
 
+def test_versions_belong_to_the_group_of_their_row(tmp_path):
+    rows = [row | {"site": f"s{n % 4}"} for n, row in enumerate(ROWS)]
+    before = rows_of(tmp_path, rows, columns={"group": "site"})
+    after = augmented(tmp_path, before, synonyms=SYNONYMS)
+    names = {number: name for name, number in after.gathered.groups.numbers.items()}
+    groups = [names[group] for group in after.gathered.groups.ids]
+    numbers = [int(content.split("number ")[1].split()[0]) for content, *_ in table(after)]
+    assert groups == [f"s{number % 4}" for number in numbers]
+    assert len(groups) > 70
+
+
 def test_the_same_seed_gives_the_same_versions(tmp_path):
     rows = rows_of(tmp_path, ROWS)
     first = table(augmented(tmp_path, rows, copies=2, swap=0.3))

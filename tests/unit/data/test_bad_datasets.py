@@ -185,6 +185,16 @@ MESSAGES = {
     ),
     "another layout in the middle": Case(lines(TURNS, PROMPT), SFT),
 }
+ALONE = {"layout": "Prompt"}
+PROMPTS_ALONE = {
+    "missing column": Case(lines({"question": "x"}), Objective.GRPO, settings=ALONE),
+    "empty": Case(lines(PROMPT, {"prompt": ""}), Objective.GRPO, settings=ALONE),
+    "a number": Case(lines(PROMPT, {"prompt": 5}), Objective.GRPO, settings=ALONE),
+    "a conversation": Case(
+        lines(PROMPT, {"prompt": [{"role": "user", "content": "x"}]}), Objective.GRPO,
+        settings=ALONE,
+    ),
+}  # fmt: skip
 JUDGED = {"prompt": "2+2?", "completion": "4", "label": True}
 OTHERS = [JUDGED, JUDGED | {"label": False}] * 2
 JUDGEMENTS = {
@@ -267,6 +277,7 @@ SECTIONS: dict[str, dict[str, Case]] = {
         ),
     },
     "PromptCompletion": PROMPTS,
+    "Prompt": PROMPTS_ALONE,
     "Messages": MESSAGES,
     "SourceTarget": {
         what: Case(lines(*rows), Task.TRANSLATION)

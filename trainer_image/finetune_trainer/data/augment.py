@@ -110,7 +110,8 @@ class Augmenter:
         twice = twice[twice >= read]
         parts[twice] = DROPPED
         order = np.concatenate(self._order)
-        label_ids = np.concatenate([gathered.label_ids, gathered.label_ids[origins]])
+        origin_of = np.concatenate([np.arange(read), origins])[order]
+        groups = gathered.groups.of_rows(origin_of) if gathered.groups is not None else None
         kinds = np.frombuffer(self._kinds, np.int8)[parts[read:] == TRAIN]
         counts = {kind: int((kinds >> n & 1).sum()) for n, kind in enumerate(KINDS)}
         left_out = {
@@ -118,7 +119,9 @@ class Augmenter:
         }  # fmt: skip
         return replace(
             self.rows,
-            gathered=replace(gathered, arrow=arrow, label_ids=label_ids[order]),
+            gathered=replace(
+                gathered, arrow=arrow, label_ids=gathered.label_ids[origin_of], groups=groups
+            ),
             parts=parts[order],
             augmented={"rows": len(kinds), "changed": counts, "leftOut": left_out},
         )

@@ -26,6 +26,13 @@ class Groups:
         """A layout whose rows know their group."""
         return Grouped(layout, self)
 
+    def of_rows(self, rows: NDArray[np.int64]) -> "Groups":
+        """The groups of some rows, any number of times and in any order."""
+        found = Groups(self.column, self.problems)
+        found.numbers = self.numbers
+        found.ids = array("i", np.array(self.ids, np.int32)[rows].tobytes())
+        return found
+
     def check(self) -> None:
         """Few enough to be groups at all."""
         if len(self.numbers) > MAX_GROUPS:
