@@ -280,7 +280,10 @@ def _report(
     """data-report.json: what was read, what was dropped and why, and the balance of classes."""
     notes = list(gathered.notes)
     conflicts = dedup.conflicting(gathered.asked, gathered.whole)
-    if conflicts and gathered.layout is not Layout.KTO:  # Its prompts have several answers.
+    if conflicts and gathered.layout not in (
+        Layout.KTO,
+        Layout.KTO_MESSAGES,
+    ):  # Its prompts have several answers.
         what = "texts stand with more than one class" if gathered.labels else (
             "prompts stand with more than one answer"
         )  # fmt: skip

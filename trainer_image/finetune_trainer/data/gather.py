@@ -38,10 +38,13 @@ CHUNK_CHARS = 4 * 1024 * 1024
 
 NAMED: dict[LabelKind | Layout | None, dict[str, str]] = {
     LabelKind.MULTI: {"label": "labels"}, LabelKind.NUMBER: {"label": "number"},
-    Layout.KTO: {"label": "judgement"},
+    Layout.KTO: {"label": "judgement"}, Layout.KTO_MESSAGES: {"label": "judgement"},
+    Layout.PREFERENCE_MESSAGES: {"chosen": "messages", "rejected": "messages"},
 }  # fmt: skip
 """What a role is called where its column holds another type of values."""
 
+PREFERENCES = (Layout.PREFERENCE, Layout.PREFERENCE_MESSAGES)
+"""Answers as texts, and as conversations: their columns are called the same."""
 PART_NAMES = ("train", "validation", "test")
 
 
@@ -160,6 +163,8 @@ class Gatherer:
         columns, seen = self.dataset.columns, reader.columns()
         if self.layout is None and seen:
             self.layout = choose(self.dataset.layout, self.possible, columns, seen)
+            if self.dataset.layout is Layout.AUTO and self.layout in PREFERENCES:
+                self.layout = PREFERENCES[isinstance(reader.first(columns.chosen), list)]
             if self.layout is Layout.LABELS:
                 self.kind = _kind(self.dataset, reader)
             self.labels = self._labels(self.layout)
@@ -197,7 +202,7 @@ class Gatherer:
                 return LabelSets(columns.spans, "a kind of entity", self.problems)
             case Layout.TOKEN_TAGS:
                 return LabelSets(columns.tags, "a kind of entity", self.problems)
-            case Layout.KTO:
+            case Layout.KTO | Layout.KTO_MESSAGES:
                 return Judgements(columns.label, self.problems)
         return None
 
