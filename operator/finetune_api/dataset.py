@@ -86,16 +86,17 @@ class Columns(Document):
     text: Word = "text"
     """Column with the input text; for SpeechRecognition what is said."""
     label: Word = "label"
-    """Column with the class name, the list of labels, or the number; for layout `KTO` with `true`
-    where the answer is good, else `false`."""
+    """Column with the class name, the list of labels, or the number; for layouts `KTO` and
+    `KTOMessages` with `true` where the answer is good, else `false`."""
     prompt: Word = "prompt"
     """Column with what the model is asked."""
     completion: Word = "completion"
     """Column with what it is to answer."""
     chosen: Word = "chosen"
-    """Column with the better of two answers."""
+    """Column with the better of two answers; for layout `PreferenceMessages` the conversation that
+    ends with it, written as `messages` are."""
     rejected: Word = "rejected"
-    """Column with the worse of two answers."""
+    """Column with the worse of two answers, or the conversation that ends with it."""
     messages: Word = "messages"
     """Column with a conversation: a list of `{role, content}`, roles `system`, `user`,
     `assistant`."""
@@ -169,10 +170,11 @@ class Dataset(Document):
     (`PromptCompletion`), a conversation (`Messages`), a text and what becomes of it
     (`SourceTarget`), a text and its entities by characters (`Spans`) or by words (`TokenTags`), a
     question about a text with its answers by place (`Answers`), a text (`Text`), a prompt with a
-    better and a worse answer (`Preference`), a prompt with an answer that was judged (`KTO`), a
-    prompt alone (`Prompt`), an image (`ImageLabels`) or recording (`AudioLabels`) and its class, or
-    a recording and what is said in it (`AudioText`). `Auto` goes by task, objective and the columns
-    of the first row."""
+    better and a worse answer (`Preference`), two conversations that differ in their last answer
+    (`PreferenceMessages`), a prompt with an answer that was judged (`KTO`), a conversation whose
+    last answer was (`KTOMessages`), a prompt alone (`Prompt`), an image (`ImageLabels`) or
+    recording (`AudioLabels`) and its class, or a recording and what is said in it (`AudioText`).
+    `Auto` goes by task, objective and the columns of the first row."""
     checks: Checks = Field(default_factory=Checks)
     """What is looked for in rows that can be read."""
     columns: Columns = Field(default_factory=Columns)

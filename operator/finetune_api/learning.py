@@ -46,7 +46,9 @@ class Layout(StrEnum):
     SOURCE_TARGET = "SourceTarget"
     TEXT = "Text"
     PREFERENCE = "Preference"
+    PREFERENCE_MESSAGES = "PreferenceMessages"
     KTO = "KTO"
+    KTO_MESSAGES = "KTOMessages"
     PROMPT = "Prompt"
     SPANS = "Spans"
     TOKEN_TAGS = "TokenTags"  # noqa: S105
@@ -76,10 +78,10 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
     Task.SUMMARIZATION: (Layout.SOURCE_TARGET,),
     Task.TRANSLATION: (Layout.SOURCE_TARGET,),
     Objective.PRETRAIN: (Layout.TEXT,),
-    Objective.DPO: (Layout.PREFERENCE,),
-    Objective.ORPO: (Layout.PREFERENCE,),
-    Objective.KTO: (Layout.KTO,),
-    Objective.REWARD: (Layout.PREFERENCE,),
+    Objective.DPO: (Layout.PREFERENCE, Layout.PREFERENCE_MESSAGES),
+    Objective.ORPO: (Layout.PREFERENCE, Layout.PREFERENCE_MESSAGES),
+    Objective.KTO: (Layout.KTO, Layout.KTO_MESSAGES),
+    Objective.REWARD: (Layout.PREFERENCE, Layout.PREFERENCE_MESSAGES),
     Objective.GRPO: (Layout.PROMPT_COMPLETION, Layout.PROMPT),
 }
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when

@@ -72,6 +72,40 @@ def probe_of_rewards(shuffled: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def write_conversations(path: Path, judged: bool) -> None:
+    """Conversations of one or two answers; the last one is good in capitals of the first half."""
+    rng = random.Random(1)
+    with path.open("w") as file:
+        for number in range(90):
+            turns = []
+            for turn in range(rng.randint(1, 2)):
+                asked = f"{' '.join(rng.choices(WORDS, k=3))} n{number}"
+                turns += [("user", asked), ("assistant", rng.choice(WORDS) + str(turn))]
+            answers = rng.choice(CAPITALS[:6]), f"{rng.choice(CAPITALS[6:])} tree"
+            both = [
+                [dict(zip(("role", "content"), one, strict=True)) for one in said]
+                for said in ([*turns[:-1], ("assistant", answer)] for answer in answers)
+            ]
+            row = {"chosen": both[0], "rejected": both[1]}
+            if judged:
+                row = {"messages": both[number % 2], "label": number % 2 == 0}
+            file.write(json.dumps(row) + "\n")
+
+
+def prepared_texts(base: str, prepared: str) -> Any:
+    """The test rows' prompt and answers as text."""
+    import datasets
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    return [
+        [tokenizer.decode(row["input_ids"][: row["prompt_length"]])]
+        + [tokenizer.decode(row[name][row["prompt_length"] :])
+           for name in ("input_ids", "rejected_ids") if name in row]
+        for row in datasets.load_from_disk(f"{prepared}/test")
+    ]  # fmt: skip
+
+
 def write_prompts(path: Path, count: int = 120, seed: int = 1) -> None:
     """Prompts of a few words, nothing else."""
     rng = random.Random(seed)

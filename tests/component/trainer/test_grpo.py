@@ -234,3 +234,15 @@ def test_answers_that_leave_no_room_for_a_prompt_are_refused(prompting):
         "training.grpo.maxNewTokens 64 leaves no room for a prompt: the model takes 64 tokens"
         in outcome.output
     )
+
+
+def test_the_plan_has_room_for_all_answers(prompting):
+    def plan(**settings):
+        job = prompting.job(FULL, objective="GRPO", training={"grpo": grpo(**settings)})
+        outcome, message = prompting.prepare(job)
+        assert outcome.code == 0, outcome.output
+        return message["plan"]
+
+    few, many = plan(maxNewTokens=20), plan(maxNewTokens=20, generations=32)
+    assert few["maxLength"] == 64, "a prompt has what 20 tokens leave of the model's 64"
+    assert many["memoryBytes"] > 2 * few["memoryBytes"]

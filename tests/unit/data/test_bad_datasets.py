@@ -20,6 +20,7 @@ from tests.bad_input.book import NOT_FOR_PEOPLE
 from tests.unit.data import (
     test_bad_data,
     test_bad_pairs,
+    test_conversations,
     test_label_studio,
     test_labels,
     test_parquet,
@@ -203,6 +204,24 @@ JUDGEMENTS = {
     "the same for all": Case(lines(*[JUDGED] * 4), Objective.KTO),
     "a lonely one": Case(lines(*[JUDGED] * 4, JUDGED | {"label": False}), Objective.KTO),
 }
+SPOKEN = test_conversations.PAIR
+SPOKEN_PAIRS = {
+    "no second conversation": Case(lines(SPOKEN, {"chosen": SPOKEN["chosen"]}), Objective.DPO),
+    "a text": Case(lines(SPOKEN, SPOKEN | {"rejected": "bad"}), Objective.DPO),
+    "another question": Case(
+        lines(SPOKEN, SPOKEN | {"rejected": test_conversations.said("other", "bad")}), Objective.DPO
+    ),
+    "twice the same": Case(lines(SPOKEN, SPOKEN | {"rejected": SPOKEN["chosen"]}), Objective.DPO),
+}
+SPOKEN_JUDGEMENTS = {
+    "no message": Case(
+        lines(*test_conversations.JUDGED, {"messages": [], "label": True}), Objective.KTO
+    ),
+    "a judgement in numbers": Case(
+        lines(*test_conversations.JUDGED, test_conversations.JUDGED[0] | {"label": 3}),
+        Objective.KTO,
+    ),
+}
 task, annotation, result = (
     test_label_studio.task, test_label_studio.annotation, test_label_studio.result,
 )  # fmt: skip
@@ -285,15 +304,9 @@ SECTIONS: dict[str, dict[str, Case]] = {
     },
     "Plain rows of text": of_bytes(test_bad_data.TEXT, Objective.PRETRAIN),
     "Preference": of_bytes(test_bad_data.PREFERENCES, Objective.DPO),
+    "PreferenceMessages": SPOKEN_PAIRS,
     "KTO": JUDGEMENTS,
-    "Prompt": {
-        what: Case(lines({"prompt": "q"}, row), Objective.GRPO, settings={"layout": Layout.PROMPT})
-        for what, row in {
-            "prompt of spaces": {"prompt": " "},
-            "prompt that is a number": {"prompt": 5},
-            "row without a prompt": {"text": "q"},
-        }.items()
-    },
+    "KTOMessages": SPOKEN_JUDGEMENTS,
     "Spans": of_rows(test_spans.BAD, NER, test_spans.GOOD),
     "TokenTags": of_rows(test_spans.BAD_TAGS, NER, test_spans.TAGGED),
     "Answers": of_rows(test_questions.BAD, Task.QUESTION_ANSWERING, test_questions.GOOD),

@@ -22,6 +22,7 @@ SCHEMA = pa.schema([IDS, ("labels", pa.list_(pa.int32())), ("prompt_length", pa.
 tokens before the last answer."""
 
 Encoded = tuple[list[int], list[int], int]
+CONVERSATIONS = (Layout.MESSAGES, Layout.PREFERENCE_MESSAGES, Layout.KTO_MESSAGES)
 
 
 class AnswerEncoder:
@@ -35,7 +36,7 @@ class AnswerEncoder:
         self._special = frozenset(tokenizer.all_special_ids)
         self._joined_apart = 0
         require_end(tokenizer, uri)
-        if layout is Layout.MESSAGES and not tokenizer.chat_template:
+        if layout in CONVERSATIONS and not tokenizer.chat_template:
             raise UserError(
                 f"model.uri {uri}: the tokenizer has no chat template for rows of messages",
                 "set model.chatTemplate, or give rows of prompt and completion",

@@ -287,7 +287,8 @@ def _report(
     """data-report.json: what was read, what was dropped and why, and the balance of classes."""
     notes = list(gathered.notes)
     conflicts = dedup.conflicting(gathered.asked, gathered.whole)
-    if conflicts and gathered.layout is not Layout.KTO:  # Its prompts have several answers.
+    judged = gathered.layout in (Layout.KTO, Layout.KTO_MESSAGES)
+    if conflicts and not judged:  # Prompts of judged answers have several.
         held = "files" if gathered.layout in MEDIA else "texts"
         what = f"{held} stand with more than one class" if gathered.labels else (
             "prompts stand with more than one answer"

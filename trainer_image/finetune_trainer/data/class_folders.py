@@ -49,7 +49,7 @@ class ClassFolders:
         """As a table would have them."""
         return list(self.columns_named)
 
-    def first(self, name: str) -> object:
+    def first(self, name: str, roles: Mapping[str, str]) -> object:
         """Nothing that decides anything."""
         return None
 

@@ -47,10 +47,13 @@ MEDIA = {
 
 NAMED: dict[LabelKind | Layout | None, dict[str, str]] = {
     LabelKind.MULTI: {"label": "labels"}, LabelKind.NUMBER: {"label": "number"},
-    Layout.KTO: {"label": "judgement"},
+    Layout.KTO: {"label": "judgement"}, Layout.KTO_MESSAGES: {"label": "judgement"},
+    Layout.PREFERENCE_MESSAGES: {"chosen": "messages", "rejected": "messages"},
 }  # fmt: skip
 """What a role is called where its column holds another type of values."""
 
+PREFERENCES = (Layout.PREFERENCE, Layout.PREFERENCE_MESSAGES)
+"""Answers as texts, and as conversations: their columns are called the same."""
 PART_NAMES = ("train", "validation", "test")
 
 
@@ -199,6 +202,10 @@ class Gatherer:
         columns, seen = self.dataset.columns, reader.columns()
         if self.layout is None and seen:
             self.layout = choose(self.dataset.layout, self.possible, columns, seen)
+            if self.dataset.layout is Layout.AUTO and self.layout in PREFERENCES:
+                sides = {columns.chosen: "chosen", columns.rejected: "rejected"}
+                spoken = isinstance(reader.first(columns.chosen, sides), list)
+                self.layout = PREFERENCES[spoken]
             if self.layout is Layout.LABELS:
                 self.kind = _kind(self.dataset, reader)
             self.labels = self._labels(self.layout)
@@ -245,7 +252,7 @@ class Gatherer:
                 return LabelSets(columns.spans, "a kind of entity", self.problems)
             case Layout.TOKEN_TAGS:
                 return LabelSets(columns.tags, "a kind of entity", self.problems)
-            case Layout.KTO:
+            case Layout.KTO | Layout.KTO_MESSAGES:
                 return Judgements(columns.label, self.problems)
         return None
 

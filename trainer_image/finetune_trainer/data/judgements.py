@@ -33,23 +33,25 @@ class Judged:
         """Prompt, answer and judgement, as a JSON list."""
         prompt = sound_text(record[self.columns.prompt], self.columns.prompt, tell)
         answer = sound_text(record[self.columns.completion], self.columns.completion, tell)
-        good = self._judgement(record[self.columns.label], tell)
+        good = judgement(record[self.columns.label], self.columns.label, tell)
         if prompt is None or answer is None or good is None:
             return None
         content = json.dumps([prompt, answer, good], ensure_ascii=False)
         said = json.dumps([answer, good], ensure_ascii=False)
         return Row(content, prompt, said, (NAMES[good],))
 
-    def _judgement(self, value: object, tell: Tell) -> bool | None:
-        if isinstance(value, bool):
-            return value
-        found = WORDS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
-        if found is None:
-            tell(
-                rule="must be true or false", field=self.columns.label, value=shown(value),
-                fix="write true where the answer is good and false where it is not",
-            )  # fmt: skip
-        return found
+
+def judgement(value: object, field: str, tell: Tell) -> bool | None:
+    """Whether an answer is good; None when that is not said (told)."""
+    if isinstance(value, bool):
+        return value
+    found = WORDS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    if found is None:
+        tell(
+            rule="must be true or false", field=field, value=shown(value),
+            fix="write true where the answer is good and false where it is not",
+        )  # fmt: skip
+    return found
 
 
 class Judgements(LabelSets):
@@ -70,18 +72,22 @@ class Judgements(LabelSets):
 
 
 class JudgedEncoder(AnswerEncoder):
-    """Encodes contents of the layout KTO: the columns of any answer, and ``good``."""
+    """Encodes contents of the layouts KTO and KTOMessages: the columns of any answer, and
+    ``good``."""
 
     schema = SCHEMA.append(GOOD)
 
-    def __init__(self, tokenizer: Any, uri: str) -> None:
-        super().__init__(Layout.KTO, Mask.COMPLETION, tokenizer, uri)
+    def __init__(self, layout: Layout, tokenizer: Any, uri: str) -> None:
+        super().__init__(layout, Mask.COMPLETION, tokenizer, uri)
 
     def encode(self, contents: list[str]) -> pa.RecordBatch:
         """Rows untruncated."""
         rows = [json.loads(content) for content in contents]
-        answers = batch_of(self._completions([(prompt, answer) for prompt, answer, _ in rows]))
-        return self._joined(answers, pa.array([good for *_, good in rows], GOOD.type))
+        if self.layout is Layout.KTO_MESSAGES:
+            answers = self._messages([turns for turns, _ in rows])
+        else:
+            answers = self._completions([(prompt, answer) for prompt, answer, _ in rows])
+        return self._joined(batch_of(answers), pa.array([good for *_, good in rows], GOOD.type))
 
     def cut(
         self, batch: pa.RecordBatch, over: NDArray[np.int64], contents: pa.Array, max_length: int

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from finetune_api.dataset import Columns
 from finetune_api.learning import Layout
-from finetune_trainer.data.judgements import Judged
+from finetune_trainer.data.judgements import NAMES, Judged, judgement
 from finetune_trainer.data.labels import Labels
 from finetune_trainer.data.media_rows import AudioLabels, AudioText, ImageLabels
 from finetune_trainer.data.problems import shown
@@ -126,10 +126,7 @@ class Preference:
         if prompt is None or chosen is None or rejected is None:
             return None
         if chosen == rejected:
-            tell(
-                rule=f"is the same as {self.columns.chosen!r}", field=self.columns.rejected,
-                value=shown(rejected), fix="remove rows without a preference",
-            )  # fmt: skip
+            _tell_no_preference(self.columns, rejected, tell)
             return None
         content, answer = (json.dumps(t, ensure_ascii=False) for t in (texts, texts[1:]))
         return Row(content, prompt, answer)
@@ -206,6 +203,64 @@ class Messages:
         return False
 
 
+class PreferredMessages:
+    """Two conversations that differ in their last answer."""
+
+    roles = ("chosen", "rejected")
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self._sides = [
+            Messages(columns.model_copy(update={"messages": getattr(columns, role)}))
+            for role in self.roles
+        ]
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """Both conversations, the better one first, as a JSON list."""
+        chosen, rejected = (side.row(record, tell) for side in self._sides)
+        if chosen is None or rejected is None:
+            return None
+        if chosen.asked != rejected.asked:
+            tell(
+                rule=f"does not ask what {self.columns.chosen!r} asks", field=self.columns.rejected,
+                fix="let both conversations differ in their last answer alone",
+            )  # fmt: skip
+            return None
+        if chosen.answer == rejected.answer:
+            _tell_no_preference(self.columns, rejected.answer, tell)
+            return None
+        answers = json.dumps([chosen.answer, rejected.answer], ensure_ascii=False)
+        return Row(f"[{chosen.content}, {rejected.content}]", chosen.asked, answers)
+
+
+class JudgedMessages:
+    """A conversation, and the judgement of its last answer."""
+
+    roles = ("messages", "label")
+    trimmed_labels = 0
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns, self._messages = columns, Messages(columns)
+
+    def row(self, record: dict[str, Any], tell: Tell) -> Row | None:
+        """Conversation and judgement, as a JSON list."""
+        said = self._messages.row(record, tell)
+        good = judgement(record[self.columns.label], self.columns.label, tell)
+        if said is None or good is None:
+            return None
+        answer = json.dumps([said.answer, good], ensure_ascii=False)
+        content = f"[{said.content}, {json.dumps(good)}]"
+        return Row(content, said.asked, answer, (NAMES[good],))
+
+
+def _tell_no_preference(columns: Columns, answer: str, tell: Tell) -> None:
+    tell(
+        rule=f"is the same as {columns.chosen!r}", field=columns.rejected, value=shown(answer),
+        fix="remove rows without a preference",
+    )  # fmt: skip
+
+
 LAYOUTS: dict[Layout, type[Any]] = {
     Layout.LABELS: Labels,
     Layout.PROMPT_COMPLETION: PromptCompletion,
@@ -214,7 +269,9 @@ LAYOUTS: dict[Layout, type[Any]] = {
     Layout.SPANS: Spans,
     Layout.TOKEN_TAGS: TokenTags,
     Layout.PREFERENCE: Preference,
+    Layout.PREFERENCE_MESSAGES: PreferredMessages,
     Layout.KTO: Judged,
+    Layout.KTO_MESSAGES: JudgedMessages,
     Layout.ANSWERS: Answers,
     Layout.PROMPT: Prompt,
     Layout.TEXT: Text,

@@ -36,7 +36,7 @@ def _named(file: DataFile, asked: DatasetFormat, column: str) -> set[str]:
         return set()
     reader = Reader(file.path, file.name, found, Problems())
     if found.format is DatasetFormat.PARQUET:
-        first = reader.first(column)
+        first = reader.first(column, {column: "image"})
         if not isinstance(first, str) and not _has_path_alone(first):
             return set()
     names = set()

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetune_api.errors import JobError
 from finetune_api.jobconfig import JobConfig
+from finetune_api.learning import Objective
 from finetune_api.progress import Artifacts, Stage
 from finetune_trainer.gang.ledger import LedgerBook, now_text
 from finetune_trainer.gang.overfitting import overfitting
@@ -92,10 +93,12 @@ class Finish:
         places = self._pod.places
         path = places.report / "report.json"
         own = _read(path)
+        rewarded = self._config.spec.objective is Objective.GRPO
         document = {
             **own,
             **self._state.report().to_wire(),
-            "overfitting": overfitting(self._state.series()),
+            # What GRPO minimises and what its validation tells are not the same.
+            "overfitting": None if rewarded else overfitting(self._state.series()),
             "config": self._config.to_wire(),
             "data": own.get("data") or _read(places.prepared / "data-report.json"),
         }

@@ -60,7 +60,9 @@ class KTO(Preference):
     @staticmethod
     def encoding(job: JobConfig, tokenizer: Any) -> Encoding:
         """Prompts with one answer each."""
-        return Encoding(LENGTH_CAP, lambda rows: JudgedEncoder(tokenizer, job.spec.model.uri))
+        return Encoding(
+            LENGTH_CAP, lambda rows: JudgedEncoder(rows.layout, tokenizer, job.spec.model.uri)
+        )
 
     def judged(self, part: str) -> NDArray[np.bool_]:
         """Which answers of a part are good [rows]."""

@@ -108,7 +108,7 @@ class Preference:
         """Prompts with two answers each."""
         return Encoding(
             LENGTH_CAP,
-            lambda rows: PreferenceEncoder(tokenizer, job.spec.model.uri),
+            lambda rows: PreferenceEncoder(rows.layout, tokenizer, job.spec.model.uri),
             sequences=SEQUENCES,
         )  # fmt: skip
 
