@@ -286,14 +286,6 @@ SECTIONS: dict[str, dict[str, Case]] = {
     "Plain rows of text": of_bytes(test_bad_data.TEXT, Objective.PRETRAIN),
     "Preference": of_bytes(test_bad_data.PREFERENCES, Objective.DPO),
     "KTO": JUDGEMENTS,
-    "Prompt": {
-        what: Case(lines({"prompt": "q"}, row), Objective.GRPO, settings={"layout": Layout.PROMPT})
-        for what, row in {
-            "prompt of spaces": {"prompt": " "},
-            "prompt that is a number": {"prompt": 5},
-            "row without a prompt": {"text": "q"},
-        }.items()
-    },
     "Spans": of_rows(test_spans.BAD, NER, test_spans.GOOD),
     "TokenTags": of_rows(test_spans.BAD_TAGS, NER, test_spans.TAGGED),
     "Answers": of_rows(test_questions.BAD, Task.QUESTION_ANSWERING, test_questions.GOOD),
