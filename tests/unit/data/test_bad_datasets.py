@@ -21,10 +21,12 @@ from tests.unit.data import (
     test_bad_data,
     test_bad_pairs,
     test_conversations,
+    test_images,
     test_label_studio,
     test_labels,
     test_parquet,
     test_questions,
+    test_sounds,
     test_spans,
 )
 
@@ -37,18 +39,23 @@ LABELS = {"text": [row["text"] for row in GOOD], "label": [row["label"] for row 
 
 @dataclass(frozen=True)
 class Case:
-    """A dataset that is refused: its training file, what is to be learnt, settings of the job."""
+    """A dataset that is refused: its training file, what is to be learnt, settings of the job, and
+    files beside the training file, or in it when it is a folder."""
 
     content: bytes
     learnt: Task | Objective
     name: str = "rows.jsonl"
     test: bytes | None = None
     settings: dict = field(default_factory=dict)
+    beside: dict = field(default_factory=dict)
 
     def sentence(self, folder):
         """What the user is told."""
         files = [DataFile(folder / self.name, self.name, TRAIN)]
-        files[0].path.write_bytes(self.content)
+        is_folder = self.name.endswith("/")
+        test_images.written(files[0].path if is_folder else folder, self.beside)
+        if not is_folder:
+            files[0].path.write_bytes(self.content)
         if self.test is not None:
             files.append(DataFile(folder / "test.jsonl", "test.jsonl", TEST))
             files[1].path.write_bytes(self.test)
@@ -186,16 +193,6 @@ MESSAGES = {
     ),
     "another layout in the middle": Case(lines(TURNS, PROMPT), SFT),
 }
-ALONE = {"layout": "Prompt"}
-PROMPTS_ALONE = {
-    "missing column": Case(lines({"question": "x"}), Objective.GRPO, settings=ALONE),
-    "empty": Case(lines(PROMPT, {"prompt": ""}), Objective.GRPO, settings=ALONE),
-    "a number": Case(lines(PROMPT, {"prompt": 5}), Objective.GRPO, settings=ALONE),
-    "a conversation": Case(
-        lines(PROMPT, {"prompt": [{"role": "user", "content": "x"}]}), Objective.GRPO,
-        settings=ALONE,
-    ),
-}  # fmt: skip
 JUDGED = {"prompt": "2+2?", "completion": "4", "label": True}
 OTHERS = [JUDGED, JUDGED | {"label": False}] * 2
 JUDGEMENTS = {
@@ -269,6 +266,72 @@ LABEL_STUDIO = {
     ),
 }  # fmt: skip
 
+IMAGES, SOUNDS = test_images.GOOD, test_sounds.GOOD
+TOO_LARGE = ("a bomb", "too long")
+"""Told by tests of their own: making them takes seconds."""
+
+
+def as_folder(learnt, files, **more):
+    return Case(b"", learnt, "things/", beside={**files, **more})
+
+
+def naming(learnt, good, row, **files):
+    """A table that names files, with one bad row at its end."""
+    column = "image" if learnt is Task.IMAGE_CLASSIFICATION else "audio"
+    answer = "text" if learnt is Task.SPEECH_RECOGNITION else "label"
+    rows = [{column: name, answer: name[0]} for name in good]
+    return Case(lines(*rows, row), learnt, beside={**good, **files})
+
+
+PICTURED, HEARD, SPOKEN = (
+    Task.IMAGE_CLASSIFICATION, Task.AUDIO_CLASSIFICATION, Task.SPEECH_RECOGNITION,
+)  # fmt: skip
+IMAGE_FOLDERS = {
+    what: as_folder(PICTURED, IMAGES, **{"b/bad.png": test_images.damaged(what)})
+    for what in test_images.DAMAGED if what not in TOO_LARGE
+} | {
+    "image outside of the classes": as_folder(
+        PICTURED, IMAGES, **{"stray.png": test_images.PICTURES[0]}
+    ),
+    "class with one image": as_folder(PICTURED, IMAGES, **{"c/1.png": test_images.picture(99)}),
+    "no image at all": as_folder(PICTURED, {"notes.txt": b"x"}),
+}  # fmt: skip
+IMAGE_ROWS = {
+    f"path: {what}": naming(PICTURED, IMAGES, {"image": path, "label": "a"})
+    for what, (path, _) in test_images.BAD_PATHS.items()
+} | {
+    "cut off image": naming(
+        PICTURED, IMAGES, {"image": "x/bad.png", "label": "a"},
+        **{"x/bad.png": test_images.DAMAGED["cut off"][0]},
+    ),
+    "other columns": Case(
+        lines(*[{"file_name": name, "label": name[0]} for name in IMAGES]), PICTURED,
+        beside=IMAGES,
+    ),
+    "column of numbers": Case(
+        test_parquet.parquet({"image": [1, 2], "label": ["a", "b"]}), PICTURED, "rows.parquet"
+    ),
+}  # fmt: skip
+SOUND_FOLDERS = {
+    what: as_folder(HEARD, SOUNDS, **{"b/bad.wav": test_sounds.data_of(what)})
+    for what in test_sounds.BAD if what not in TOO_LARGE
+}  # fmt: skip
+SOUND_ROWS = {
+    "recording that is not there": naming(HEARD, SOUNDS, {"audio": "a/99.wav", "label": "a"}),
+    "no label": naming(HEARD, SOUNDS, {"audio": "a/0.wav", "label": ""}),
+}
+TRANSCRIPTS = {
+    "no text": naming(SPOKEN, SOUNDS, {"audio": "a/0.wav", "text": " "}),
+    "text that is a number": naming(SPOKEN, SOUNDS, {"audio": "a/0.wav", "text": 5}),
+    "recording that is not there": naming(SPOKEN, SOUNDS, {"audio": "a/99.wav", "text": "hi"}),
+    "path out of the folder": naming(SPOKEN, SOUNDS, {"audio": "../1.wav", "text": "hi"}),
+    "silent recording": naming(
+        SPOKEN, SOUNDS, {"audio": "a/x.wav", "text": "hi"},
+        **{"a/x.wav": test_sounds.data_of("silent")},
+    ),
+    "missing columns": Case(lines({"path": "a/0.wav", "sentence": "hi"}), SPOKEN, beside=SOUNDS),
+}  # fmt: skip
+
 SECTIONS: dict[str, dict[str, Case]] = {
     "JSONL": of_bytes(
         {what: case for what, case in test_bad_data.JSONL.items() if what != "neither"}, CLASSES
@@ -287,6 +350,8 @@ SECTIONS: dict[str, dict[str, Case]] = {
     "JSON": DOCUMENTS,
     "Text": TEXTS,
     "LabelStudio": LABEL_STUDIO,
+    "ImageFolder": IMAGE_FOLDERS,
+    "AudioFolder": SOUND_FOLDERS,
     "Labels": {
         what: Case(lines(*rows), CLASSES, settings=settings)
         for what, (rows, settings, _) in test_labels.BAD.items()
@@ -296,7 +361,6 @@ SECTIONS: dict[str, dict[str, Case]] = {
         ),
     },
     "PromptCompletion": PROMPTS,
-    "Prompt": PROMPTS_ALONE,
     "Messages": MESSAGES,
     "SourceTarget": {
         what: Case(lines(*rows), Task.TRANSLATION)
@@ -309,6 +373,9 @@ SECTIONS: dict[str, dict[str, Case]] = {
     "KTOMessages": SPOKEN_JUDGEMENTS,
     "Spans": of_rows(test_spans.BAD, NER, test_spans.GOOD),
     "TokenTags": of_rows(test_spans.BAD_TAGS, NER, test_spans.TAGGED),
+    "ImageLabels": IMAGE_ROWS,
+    "AudioLabels": SOUND_ROWS,
+    "AudioText": TRANSCRIPTS,
     "Answers": of_rows(test_questions.BAD, Task.QUESTION_ANSWERING, test_questions.GOOD),
 }  # fmt: skip
 OF_LAYOUT = {Layout.TEXT: "Plain rows of text"}
