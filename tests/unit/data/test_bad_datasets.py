@@ -193,6 +193,16 @@ MESSAGES = {
     ),
     "another layout in the middle": Case(lines(TURNS, PROMPT), SFT),
 }
+ALONE = {"layout": "Prompt"}
+PROMPTS_ALONE = {
+    "missing column": Case(lines({"question": "x"}), Objective.GRPO, settings=ALONE),
+    "empty": Case(lines(PROMPT, {"prompt": ""}), Objective.GRPO, settings=ALONE),
+    "a number": Case(lines(PROMPT, {"prompt": 5}), Objective.GRPO, settings=ALONE),
+    "a conversation": Case(
+        lines(PROMPT, {"prompt": [{"role": "user", "content": "x"}]}), Objective.GRPO,
+        settings=ALONE,
+    ),
+}  # fmt: skip
 JUDGED = {"prompt": "2+2?", "completion": "4", "label": True}
 OTHERS = [JUDGED, JUDGED | {"label": False}] * 2
 JUDGEMENTS = {
@@ -371,6 +381,7 @@ SECTIONS: dict[str, dict[str, Case]] = {
     "PreferenceMessages": SPOKEN_PAIRS,
     "KTO": JUDGEMENTS,
     "KTOMessages": SPOKEN_JUDGEMENTS,
+    "Prompt": PROMPTS_ALONE,
     "Spans": of_rows(test_spans.BAD, NER, test_spans.GOOD),
     "TokenTags": of_rows(test_spans.BAD_TAGS, NER, test_spans.TAGGED),
     "ImageLabels": IMAGE_ROWS,
@@ -379,11 +390,6 @@ SECTIONS: dict[str, dict[str, Case]] = {
     "Answers": of_rows(test_questions.BAD, Task.QUESTION_ANSWERING, test_questions.GOOD),
 }  # fmt: skip
 OF_LAYOUT = {Layout.TEXT: "Plain rows of text"}
-OF_FILES = {
-    DatasetFormat.IMAGE_FOLDER, DatasetFormat.AUDIO_FOLDER,
-    Layout.IMAGE_LABELS, Layout.AUDIO_LABELS, Layout.AUDIO_TEXT,
-}  # fmt: skip
-"""Rows with files of their own: test_images and test_sounds hold what is said of bad ones."""
 HEAD = """# Bad data, and what is said about it
 
 Before any GPU is taken, `prepare` reads every row. All that is wrong is told at once, grouped by
@@ -405,7 +411,7 @@ def told(tmp_path_factory):
 
 def test_there_are_many_and_every_format_and_layout_has_some():
     assert sum(map(len, SECTIONS.values())) >= LEAST
-    kinds = {*DatasetFormat, *Layout} - OF_FILES
+    kinds = {*DatasetFormat, *Layout}
     named = {OF_LAYOUT.get(k, str(k)) for k in kinds if k not in ("Auto", DatasetFormat.LINES)}
     assert named <= SECTIONS.keys()
 
