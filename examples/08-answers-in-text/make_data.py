@@ -5,7 +5,7 @@ import json
 import random
 from pathlib import Path
 
-ROWS = 2000
+ROWS = 800
 PERSONS = ("Ada", "Bo", "Carla", "Dmitri", "Esra", "Farid", "Greta", "Hugo", "Ines", "Jonas")
 TOWNS = ("Lisbon", "Oslo", "Turin", "Ghent", "Riga", "Cork", "Graz", "Lyon", "Malmo", "Split")
 GOODS = ("lamps", "chairs", "tea cups", "wool coats", "bicycles", "garden tools", "oil paintings")

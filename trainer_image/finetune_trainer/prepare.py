@@ -131,6 +131,7 @@ def prepare(
             rows = _read(job, data.files, scratch)
             loaded = _load(job, model.folder)
             report = _build(job, scratch, rows, loaded, fingerprint, data.hashes)
+            del rows  # A hundred megabytes, and planning imports as much.
             result = _result(job, model, loaded, fingerprint, report, pretend_gpus=pretend_gpus)
             sources.publish(job, store, scratch / "prepared", fingerprint)
             say(f"stored as prepared/{fingerprint}")
@@ -181,12 +182,14 @@ def claim_output(job: JobConfig, store: ObjectStore, uri: str) -> None:
 
 def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
     """Sound rows, split; changed versions of training rows beside them where the job wants them."""
+    from finetune_trainer.data import languages
     from finetune_trainer.data.augment import Augmenter
     from finetune_trainer.data.rows import read
 
     layouts = LAYOUTS[learnt(job.spec.task, job.spec.objective)]
     seed = job.spec.training.seed
     rows = read(files, job.spec.dataset, layouts, seed=seed, scratch=scratch / "work")
+    languages.forget()
     found = rows.gathered
     of = f" of {len(found.labels)} classes" if found.labels else ""
     say(f"{found.rows} rows{of} read and checked, layout {found.layout}")
