@@ -231,6 +231,28 @@ def test_only_the_files_that_rows_name_are_fetched(tmp_path):
     assert (tmp_path / "here" / NAMES[0]).read_bytes() == PICTURES[0]
 
 
+@pytest.mark.parametrize(
+    ("column", "wanted"),
+    [
+        (NAMES[:2], NAMES[:2]),
+        ([{"bytes": None, "path": name} for name in NAMES[:2]], NAMES[:2]),
+        ([{"bytes": data, "path": NAMES[0]} for data in PICTURES[:2]], []),
+        (PICTURES[:2], []),
+        (None, []),
+    ],
+)
+def test_parquet_names_files_where_it_does_not_hold_them(tmp_path, column, wanted):
+    written(tmp_path / "store", GOOD)
+    (tmp_path / "here").mkdir()
+    table = pa.table({"label": ["a", "b"]} | ({"image": column} if column else {}))
+    for place in ("store", "here"):
+        pq.write_table(table, tmp_path / place / "rows.parquet")
+    file = DataFile(tmp_path / "here" / "rows.parquet", "rows.parquet", TRAIN)
+    uri = f"file://{tmp_path}/store/rows.parquet"
+    records = fetch_named(ObjectStore(Storage()), uri, file, "Auto", "image")
+    assert sorted(record.path for record in records) == wanted
+
+
 def test_rows_of_text_import_no_library_of_media():
     code = (
         "import sys, finetune_trainer.data.rows, finetune_trainer.data.sources\n"

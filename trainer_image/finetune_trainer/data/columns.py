@@ -125,7 +125,10 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _is_struct_of_bytes(kind: pa.DataType) -> bool:
     names = [field.name for field in kind] if kinds.is_struct(kind) else []
-    return "bytes" in names and _is_binary(kind.field("bytes").type)
+    if "bytes" not in names:
+        return False
+    held = kind.field("bytes").type
+    return _is_binary(held) or kinds.is_null(held)
 
 
 def _fix(kind: pa.DataType, role: str) -> str:

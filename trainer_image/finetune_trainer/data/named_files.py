@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from finetune_api.dataset import DatasetFormat
+from finetune_api.learning import Media
 from finetune_trainer.data.detect import detect
 from finetune_trainer.data.gather import DataFile
 from finetune_trainer.data.media import is_below
@@ -12,6 +13,9 @@ from finetune_trainer.data.read import Reader
 from finetune_trainer.storage.manifest import FileRecord
 from finetune_trainer.storage.objects import ObjectStore
 from finetune_trainer.storage.transfer import download
+
+OF_COLUMNS = (DatasetFormat.PARQUET, DatasetFormat.ARROW)
+"""Formats that may hold the files' bytes themselves."""
 
 
 def fetch_named(
@@ -35,21 +39,24 @@ def _named(file: DataFile, asked: DatasetFormat, column: str) -> set[str]:
     if found.problem:
         return set()
     reader = Reader(file.path, file.name, found, Problems())
-    if found.format is DatasetFormat.PARQUET:
-        first = reader.first(column, {column: "image"})
-        if not isinstance(first, str) and not _has_path_alone(first):
+    roles = {column: str(Media.IMAGE)}
+    if found.format in OF_COLUMNS:
+        if column not in reader.columns():
             return set()
-    names = set()
-    for record in reader.records({column: "image"}):
-        value = record.get(column)
-        path = value.get("path") if isinstance(value, dict) else value
-        if isinstance(path, str) and is_below(path):
-            names.add(path)
-    return names
+        first = reader.first(column, roles)
+        if not isinstance(first, str) and _path(first) is None:
+            return set()
+    return {
+        path for record in reader.records(roles)
+        if (path := _path(record.get(column))) is not None and is_below(path)
+    }  # fmt: skip
 
 
-def _has_path_alone(value: object) -> bool:
-    return isinstance(value, dict) and value.get("bytes") is None
+def _path(value: object) -> str | None:
+    """The path that stands for a file's bytes."""
+    if isinstance(value, dict):
+        value = value.get("path") if value.get("bytes") is None else None
+    return value if isinstance(value, str) else None
 
 
 def digest(records: Sequence[FileRecord]) -> str:
