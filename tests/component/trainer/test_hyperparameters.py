@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 FULL, LORA = {"full": {}}, {"lora": {"rank": 4}}
+TO_THE_END = {"maxSteps": 20, "earlyStopping": {"patience": 0}}
 RATES = {"SGD": 0.1, "Lion": 1e-4, "Adagrad": 1e-2}
 
 
@@ -43,7 +44,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("scheduler", SHAPES)
 def test_the_learning_rate_falls_as_the_scheduler_says(bench, scheduler):
-    training = {"scheduler": scheduler, "maxSteps": 20, "warmupRatio": 0, "learningRate": 1e-3}
+    training = TO_THE_END | {"scheduler": scheduler, "warmupRatio": 0, "learningRate": 1e-3}
     run = bench.run({"headOnly": {}}, ranks=1, micro=8, training=training)
     assert run.codes == [0], run.output
     told = np.array(list(run.curve("learning_rate").values())) / 1e-3
@@ -55,7 +56,7 @@ def test_the_learning_rate_falls_as_the_scheduler_says(bench, scheduler):
 
 
 def test_inverse_square_root_falls_after_warm_up(bench):
-    training = {"scheduler": "InverseSqrt", "maxSteps": 20, "warmupRatio": 0.25}
+    training = TO_THE_END | {"scheduler": "InverseSqrt", "warmupRatio": 0.25}
     run = bench.run({"headOnly": {}}, ranks=1, micro=8, training=training)
     told = list(run.curve("learning_rate").values())
     assert told[4] < told[5] == max(told)

@@ -148,8 +148,10 @@ class Reader:
                     if record is None:
                         continue
                 if isinstance(record, dict):
-                    # Parsers keep the last of two values; looking for the names costs little.
-                    if not any(raw.count(key) > 1 for key in keys) or self._is_said_once(raw):
+                    # Parsers keep the last of two values. A row of no more colons than names has
+                    # each name once; of the others those that are needed are looked for.
+                    is_plain = raw.count(b":") == len(record)
+                    if is_plain or not _one_twice(keys, raw) or self._is_said_once(raw):
                         yield record
                 else:
                     self.tell(
@@ -231,3 +233,7 @@ class Reader:
                 fix="give each column its own name", value=f"columns: {', '.join(header)}",
             )  # fmt: skip
         return not twice
+
+
+def _one_twice(keys: list[bytes], raw: bytes) -> bool:
+    return any(raw.count(key) > 1 for key in keys)
