@@ -4,14 +4,14 @@ import pytest
 
 METHODS = {"full": {"full": {}}, "lora": {"lora": {"rank": 4, "dropout": 0.1}}}
 STAGES = [None, 0, 1, 2, 3]
-RARE = {("full", 0), ("full", 1), ("lora", 0), ("lora", 1), ("lora", None)}
+RARE = {("full", 0), ("full", 1), *(("lora", zero) for zero in (None, 0, 1, 3))}
 """Left to the matrix: what they do is done by the others as well."""
 SETTINGS = [
     pytest.param("bench", name, zero, marks=[pytest.mark.matrix] if (name, zero) in RARE else [])
     for name in METHODS
     for zero in STAGES
 ]
-SETTINGS += [("writing", "lora", 2), ("writing", "full", 3)]
+SETTINGS += [pytest.param("writing", "lora", 2, marks=pytest.mark.matrix), ("writing", "full", 3)]
 TRAINING = {"maxSteps": 14, "dropout": 0.2}
 PLAN = {"checkpoint_every": 5}
 
