@@ -12,7 +12,6 @@ METHODS = {"full": FULL, "lora": LORA, "headOnly": {"headOnly": {}}}
 LAYOUTS = [(2, 2, None), (1, 2, 2), (2, 4, 2), (2, 1, 3)]
 KINDS = ("masked", "unmasked", "ast")
 USUAL = {
-    ("masked", "full"): (2, 2, None),
     ("unmasked", "full"): (2, 1, 2),
     ("ast", "lora"): (2, 4, 2),
 }

@@ -31,6 +31,7 @@ def test_each_optimizer_learns_with_equal_curves(bench, optimizer, zero):
     assert others is None or others.curve()[6] != pytest.approx(alone.curve()[6], rel=1e-3)
 
 
+USUAL = {"Cosine", "CosineWithFloor", "WarmupStableDecay"}
 SHAPES = {
     "Cosine": lambda t: (1 + np.cos(np.pi * t)) / 2,
     "CosineWithFloor": lambda t: 0.1 + 0.9 * (1 + np.cos(np.pi * t)) / 2,
@@ -42,7 +43,10 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("scheduler", SHAPES)
+@pytest.mark.parametrize(
+    "scheduler",
+    [pytest.param(name, marks=[] if name in USUAL else [pytest.mark.matrix]) for name in SHAPES],
+)
 def test_the_learning_rate_falls_as_the_scheduler_says(bench, scheduler):
     training = TO_THE_END | {"scheduler": scheduler, "warmupRatio": 0, "learningRate": 1e-3}
     run = bench.run({"headOnly": {}}, ranks=1, micro=8, training=training)
