@@ -24,8 +24,6 @@ def may_roll_back(asked: NonFinite, ledger: Ledger) -> bool:
 
 def revised(plan: Mapping[str, Any], times: int) -> dict[str, Any]:
     """Prepare's plan, as it is after so many rollbacks."""
-    if not times:
-        return dict(plan)
     rate = plan["learningRate"] * FACTOR**times
     reason = f"learning rate {rate:g}: the loss became no number {times} {_times(times)}"
     return {**plan, "learningRate": rate, "reasons": [*plan.get("reasons", [])[:15], reason]}

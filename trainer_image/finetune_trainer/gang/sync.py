@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from typing import Any
 
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
@@ -42,16 +41,13 @@ async def fetch_inputs(
         )  # fmt: skip
 
 
-async def fetch_plan(
-    agent: StorageAgent, config: JobConfig, places: Places, number: int
-) -> dict[str, Any]:
+async def fetch_plan(agent: StorageAgent, config: JobConfig, places: Places, number: int) -> None:
     """The plan with this number; the first is prepare's."""
     output, name = config.spec.output.uri, plan_name(number)
-    plan: dict[str, Any] | None = await agent.call("read_json", uri=join(output, name))
+    plan = await agent.call("read_json", uri=join(output, name))
     if plan is None:
         raise UserError(f"{output} holds no {name}", "run prepare again")
     places.plan.write_text(json.dumps(plan))
-    return plan
 
 
 def _link_model(source: "os.PathLike[str]", places: Places) -> None:
