@@ -28,7 +28,9 @@ class SideBySide(LoadScopeScheduling):
     """Runs groups of tests side by side: what waits for a cluster beside what computes."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
+        file, _, name = nodeid.partition("::")
+        if file.endswith("test_matrix.py") and "matrix" in self.config.option.markexpr.split()[:1]:
+            return name.split("-")[0]
         return SHARED.get(file.split("/")[1], file)
 
 

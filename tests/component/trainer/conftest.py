@@ -85,6 +85,12 @@ class Bench:
     def model(self) -> Path:
         return self.folder / "model"
 
+    def filled(self, kind: Any) -> "Bench":
+        """This bench with the rows and the base of a kind."""
+        where = self.folder / kind.where
+        self.rows = kind.rows(where) or where
+        return with_model(self, kind.model, **kind.shape)
+
     def base_weights(self) -> dict[str, Any]:
         """The base model's weights by name."""
         return load_file(self.model / "model.safetensors")
@@ -295,6 +301,11 @@ def _sound_cases() -> Any:
 @pytest.fixture(scope="session", name="media_cases")
 def _media_cases() -> Any:
     return media_cases
+
+
+@pytest.fixture(scope="session", name="bench_class")
+def _bench_class() -> Any:
+    return Bench
 
 
 @pytest.fixture(scope="session", name="cases")

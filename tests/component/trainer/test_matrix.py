@@ -1,0 +1,119 @@
+"""Task × objective × method × layout: a job is refused with its reason, or trains exactly what its
+method says, with equal curves however ranks share a batch.
+
+`make test` runs pairs: each kind with each family of methods and with each layout, the methods of a
+family in turn. `make matrix` runs every cell."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.component.trainer.kinds import KINDS, LAYOUTS, METHODS, cells, pairs, refusal
+
+ROUNDING = {"Int8": 0.1}
+"""Int8 rounds activations batch by batch, and outliers among them are found in a whole batch."""
+CURVES = ("loss", "grad_norm", "eval_loss")
+
+
+def marked() -> Iterator[Any]:
+    usual = pairs()
+    for cell in cells():
+        marks = [] if cell in usual else [pytest.mark.matrix]
+        yield pytest.param(*cell, id="-".join(cell), marks=marks)
+
+
+class Matrix:
+    """The benches of all kinds and their runs on one rank, made when a cell needs them."""
+
+    def __init__(self, bench_for: Any, watched: Any) -> None:
+        self.bench_for, self.watched = bench_for, watched
+        self.benches: dict[str, Any] = {}
+        self.references: dict[tuple[str, str], Any] = {}
+
+    def bench(self, kind: str) -> Any:
+        if kind not in self.benches:
+            self.benches[kind] = self.bench_for(KINDS[kind])
+        return self.benches[kind]
+
+    def method(self, kind: str, method: str) -> dict[str, Any]:
+        if method == "freeze":
+            return {"freeze": {"trainable": [KINDS[kind].layers]}}
+        return METHODS[method]
+
+    def spec(self, kind: str, zero: int | None) -> dict[str, Any]:
+        spec = KINDS[kind].spec
+        training = {"maxSteps": 4} | spec.get("training", {})
+        stage = {"strategy": "DDP"} if zero is None else {"deepspeed": {"zeroStage": zero}}
+        return spec | {"training": training, "distribution": stage}
+
+    def reference(self, kind: str, method: str) -> Any:
+        """One rank that takes the whole batch at once, and what became of each weight."""
+        if (kind, method) not in self.references:
+            run = self.bench(kind).run(
+                self.method(kind, method), micro=8, function=self.watched,
+                arguments=lambda rank, folder: {"watched": str(folder / "watched.json")},
+                **self.spec(kind, None),
+            )  # fmt: skip
+            self.references[kind, method] = run
+        run = self.references[kind, method]
+        assert run.codes == [0], run.output
+        return run
+
+    def refused(self, kind: str, method: str, layout: str) -> str:
+        """What a user is told by the API or by prepare."""
+        ranks, _, zero = LAYOUTS[layout]
+        bench = self.bench(kind)
+        try:
+            job = bench.job(self.method(kind, method), ranks, **self.spec(kind, zero))
+        except ValidationError as error:
+            return "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+        outcome, message = bench.prepare(job)
+        assert outcome.code == 40, outcome.output
+        return str(message["message"])
+
+
+@pytest.fixture(scope="session")
+def matrix(server: Any, tmp_path_factory: Any, bench_class: Any, cases: Any) -> Matrix:
+    def bench_for(kind: Any) -> Any:
+        return bench_class(server, tmp_path_factory.mktemp("matrix"), task=kind.task).filled(kind)
+
+    return Matrix(bench_for, cases.run_watched)
+
+
+@pytest.mark.parametrize(("kind", "method", "layout"), list(marked()))
+def test_cell(matrix, record_property, kind, method, layout):
+    if wanted := refusal(kind, method, layout):
+        sentence = matrix.refused(kind, method, layout)
+        record_property("refused", sentence)
+        assert wanted in sentence
+        return
+    reference = matrix.reference(kind, method)
+    assert_only_what_is_meant_has_changed(reference)
+    ranks, micro, zero = LAYOUTS[layout]
+    run = matrix.bench(kind).run(
+        matrix.method(kind, method), ranks=ranks, micro=micro, zero=zero, **matrix.spec(kind, zero)
+    )
+    assert run.codes == [0] * ranks, run.output
+    for name in CURVES:
+        ours, theirs = (
+            [event["values"][name] for event in made.events("metrics") if name in event["values"]]
+            for made in (run, reference)
+        )
+        assert ours == pytest.approx(theirs, rel=ROUNDING.get(method, 1e-5), abs=1e-6), name
+    assert len(set(run.curve().values())) > 2
+
+
+def assert_only_what_is_meant_has_changed(run: Any) -> None:
+    seen = json.loads((run.folders[0] / "watched.json").read_text())
+    trainable = set(seen["trainable"])
+    changed = {name for name in seen["after"] if seen["after"][name] != seen["before"][name]}
+    assert changed <= trainable
+    # A key's bias has no gradient: softmax does not see a shift of all scores.
+    assert {
+        name for name in trainable - changed if not name.endswith(("key.bias", "k_proj.bias"))
+    } == set()
+    assert all(seen["gradients"][name] is None for name in seen["before"] if name not in trainable)
+    assert any(seen["gradients"][name] for name in trainable)
