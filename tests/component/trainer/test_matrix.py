@@ -15,7 +15,7 @@ from tests.component.trainer.kinds import KINDS, LAYOUTS, METHODS, cells, pairs,
 
 ROUNDING = {"Int8": 0.1}
 """Int8 rounds activations batch by batch, and outliers among them are found in a whole batch."""
-CURVES = ("loss", "grad_norm", "eval_loss")
+CURVES = ("loss", "grad_norm", "eval_loss", "reward", "reward_spread")
 
 
 def marked() -> Iterator[Any]:
@@ -104,6 +104,13 @@ def test_cell(matrix, record_property, kind, method, layout):
         )
         assert ours == pytest.approx(theirs, rel=ROUNDING.get(method, 1e-5), abs=1e-6), name
     assert len(set(run.curve().values())) > 2
+    if method not in ROUNDING:
+        assert of_base(run) == of_base(reference)
+
+
+def of_base(run: Any) -> dict[str, str]:
+    (told,) = run.events("evaluation")
+    return {result["metric"]: result["base"] for result in told["results"]}
 
 
 def assert_only_what_is_meant_has_changed(run: Any) -> None:
