@@ -3,10 +3,11 @@
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Bench:
     folder: Path
     task: str = "TextClassification"
     count: int = 0
+    prepared: dict[str, tuple[Path, dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows: Path | str = self.folder / "rows.jsonl"
@@ -140,16 +142,13 @@ class Bench:
     ) -> Run:
         """Run a gang, one pod a rank, every pod with a disk of its own."""
         job = self.job(method, ranks, training=training or {}, **spec)
-        outcome, message = self.prepare(job)
-        assert outcome.code == 0, outcome.output
+        prepared, message = self._prepared(job)
         made = Plan.model_validate(message["plan"]).model_copy(
             update={"micro_batch": micro, "accumulation": GLOBAL_BATCH // ranks // micro,
                     "strategy": "DDP" if zero is None else "DeepSpeed", "zero_stage": zero or 0}
             | (plan or {})
         )  # fmt: skip
-        fingerprint = message["prepared"]["fingerprint"]
-        job = job.model_copy(update={"fingerprint": fingerprint})
-        prepared = Path(job.spec.output.uri.removeprefix("file://")) / "prepared" / fingerprint
+        job = job.model_copy(update={"fingerprint": prepared.name})
         folders = [self.folder / f"run-{self.count}" / f"pod-{rank}" for rank in range(ranks)]
         children = []
         for rank, folder in enumerate(folders):
@@ -171,6 +170,19 @@ class Bench:
             child.env["MASTER_PORT"] = port
         return Run(self.server.call(function, children), folders)
 
+    def _prepared(self, job: JobConfig) -> tuple[Path, dict[str, Any]]:
+        """The prepared folder and prepare's message; jobs that differ only in their ZeRO stage
+        are prepared once."""
+        spec = job.spec.model_dump_json(exclude={"output", "distribution"})
+        stamps = [_newest(Path(path)) for path in re.findall(r"file://([^\"]+)", spec)]
+        key = f"{spec} {stamps}"
+        if key not in self.prepared:
+            outcome, message = self.prepare(job)
+            assert outcome.code == 0, outcome.output
+            folder = Path(job.spec.output.uri.removeprefix("file://")) / "prepared"
+            self.prepared[key] = (folder / message["prepared"]["fingerprint"], message)
+        return self.prepared[key]
+
     def _env(self, job: JobConfig, rank: int, ranks: int, folder: Path) -> dict[str, str]:
         return {
             "FINETUNE_JOB": job.to_env(), "FINETUNE_WORKDIR": str(folder), "RANK": str(rank),
@@ -191,6 +203,12 @@ class Bench:
                 ignore=lambda _, names: [n for n in names if _of_another_rank(n, rank)],
             )  # fmt: skip
         return target
+
+
+def _newest(path: Path) -> int:
+    """When a file or anything in a folder was last written, nanoseconds."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return max(file.stat().st_mtime_ns for file in files)
 
 
 def _of_another_rank(name: str, rank: int) -> bool:

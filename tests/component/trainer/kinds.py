@@ -51,7 +51,7 @@ def _perceived(task: str, title: str, rows: Any, model: Any, kind: str, layers: 
 _SEEN = ("ImageClassification", media_cases.write_digits, media_cases.make_vision_model)
 _HEARD = ("AudioClassification", sound_cases.write_tones, sound_cases.make_hearing_model)
 _SPOKEN = ("SpeechRecognition", sound_cases.write_speech, sound_cases.make_writing_model)
-_GRPO = {"rewards": {"regex": {"pattern": "^(RED|GREEN|BLUE)"}}, "maxNewTokens": 3,
+_GRPO = {"rewards": {"regex": {"pattern": "^[a-lA-L]"}}, "maxNewTokens": 3,
          "generations": 4}  # fmt: skip
 
 KINDS = {
@@ -164,6 +164,8 @@ def refusal(kind: str, method: str, layout: str) -> str | None:
         "TextGeneration", "Translation", "Summarization"
     ):  # fmt: skip
         return "method.headOnly is not for tasks that write text"
+    if method == "ia3" and KINDS[kind].where == "rows":
+        return "method.ia3: it is not known which layers of architecture"
     if layout == "ZeRO-3" and method in (*VIRTUAL, "NF4", "Int8"):
         return "deepspeed.zeroStage 3 cannot split the weights of"
     return None

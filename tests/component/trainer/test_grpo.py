@@ -36,34 +36,6 @@ def reward(made):
     return float(result["base"]), float(result["tuned"]), result["rows"]
 
 
-@pytest.fixture(scope="module")
-def reference(prompting):
-    return run(prompting)
-
-
-@pytest.mark.parametrize(
-    ("ranks", "micro", "zero"),
-    [
-        (2, 1, 2),
-        (2, 4, 3),
-        pytest.param(1, 1, None, marks=pytest.mark.matrix),
-        pytest.param(2, 2, None, marks=pytest.mark.matrix),
-    ],
-)
-def test_same_answers_and_curves_however_a_batch_is_shared(
-    prompting, reference, ranks, micro, zero
-):
-    shared = run(prompting, ranks=ranks, micro=micro, zero=zero)
-    for name in ("reward", "reward_spread", "loss", "grad_norm", "eval_loss"):
-        steps, wanted = (
-            [e["values"][name] for e in made.events("metrics") if name in e["values"]]
-            for made in (shared, reference)
-        )
-        assert steps == pytest.approx(wanted, rel=1e-5, abs=1e-6), name
-        assert len(set(steps)) > 2 or name == "eval_loss"
-    assert reward(shared) == reward(reference)
-
-
 def test_a_resumed_run_repeats_itself(prompting, objectives):
     shape = {"ranks": 2, "micro": 2, "zero": 2, "plan": {"checkpoint_every": 6}}
 

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.component.trainer.kinds import KINDS, LAYOUTS, METHODS, cells, pairs, refusal
+from tests.component.trainer.kinds import FAMILIES, KINDS, LAYOUTS, METHODS, cells, pairs, refusal
 
 ROUNDING = {"Int8": 0.1}
 """Int8 rounds activations batch by batch, and outliers among them are found in a whole batch."""
@@ -84,7 +85,7 @@ def matrix(server: Any, tmp_path_factory: Any, bench_class: Any, cases: Any) -> 
 
 
 @pytest.mark.parametrize(("kind", "method", "layout"), list(marked()))
-def test_cell(matrix, record_property, kind, method, layout):
+def test_cell(matrix, cases, forkserver, record_property, kind, method, layout):
     if wanted := refusal(kind, method, layout):
         sentence = matrix.refused(kind, method, layout)
         record_property("refused", sentence)
@@ -106,6 +107,8 @@ def test_cell(matrix, record_property, kind, method, layout):
     assert len(set(run.curve().values())) > 2
     if method not in ROUNDING:
         assert of_base(run) == of_base(reference)
+    if kind == "classes":
+        assert_loads_back(matrix.bench(kind), cases, forkserver, run, method)
 
 
 def of_base(run: Any) -> dict[str, str]:
@@ -124,3 +127,19 @@ def assert_only_what_is_meant_has_changed(run: Any) -> None:
     } == set()
     assert all(seen["gradients"][name] is None for name in seen["before"] if name not in trainable)
     assert any(seen["gradients"][name] for name in trainable)
+
+
+def assert_loads_back(bench: Any, cases: Any, forkserver: Any, run: Any, name: str) -> None:
+    """Plain PEFT or transformers in a new process gives the logits that the run told."""
+    folder = run.folders[0]
+    told = np.load(folder / "output" / "report" / "predictions.npz")["tuned_logits"]
+    arguments = {"prepared": str(folder / "prepared")}
+    if name in FAMILIES["whole"]:
+        function, arguments["model"] = cases.load_full, str(folder / "output" / "model")
+    else:
+        function = cases.load_adapter
+        arguments |= {"base": str(bench.model), "adapter": str(folder / "output" / "adapter")}
+        arguments |= {"quantization": name} if name in FAMILIES["quantised"] else {}
+    (loaded,) = bench.server.call(function, [forkserver.Child({}, arguments)])
+    assert loaded.code == 0, loaded.output
+    np.testing.assert_allclose(np.array(loaded.value), told, atol=0.05 if name == "Int8" else 5e-5)

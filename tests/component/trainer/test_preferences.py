@@ -1,4 +1,4 @@
-"""Preferences: equal curves, the loss that plain models give, what is learnt shows on new rows."""
+"""Preferences: the loss that plain models give, what is learnt shows on new rows."""
 
 import math
 from functools import partial
@@ -31,23 +31,6 @@ def reference(request, choosing):
     made = run(choosing, request.param)
     made.objective = request.param
     return made
-
-
-@pytest.mark.parametrize(
-    ("ranks", "micro", "zero"),
-    [
-        (2, 1, 2),
-        (2, 4, 3),
-        pytest.param(1, 1, None, marks=pytest.mark.matrix),
-        pytest.param(2, 2, None, marks=pytest.mark.matrix),
-    ],
-)
-def test_same_curves_however_a_batch_is_shared(choosing, reference, ranks, micro, zero):
-    shared = run(choosing, reference.objective, ranks=ranks, micro=micro, zero=zero)
-    for name in ("loss", "grad_norm"):
-        assert shared.curve(name) == pytest.approx(reference.curve(name), rel=1e-5), name
-    assert scores(shared) == scores(reference)
-    assert len(set(shared.curve().values())) > 3
 
 
 def plain(bench, forkserver, cases, pod, **result):

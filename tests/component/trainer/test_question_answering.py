@@ -1,5 +1,5 @@
-"""Question answering: equal curves, answers that are found where the base guesses, windows of long
-texts, and the result as any program loads it."""
+"""Question answering: answers that are found where the base guesses, windows of long texts, and the
+result as any program loads it."""
 
 import json
 
@@ -10,8 +10,6 @@ from tests.component.trainer import question_cases
 
 LORA = {"lora": {"rank": 8}}
 FULL = {"full": {}}
-SHARED = [(FULL, 2, 2, None), (LORA, 2, 4, 3)]
-RARE = [(FULL, 1, 2, 2), (FULL, 2, 4, 2), (FULL, 2, 1, 3), (LORA, 2, 2, 2), (LORA, 2, 1, None)]
 SHORT = {"maxLength": 20}
 LEARNT = {"maxSteps": 300, "learningRate": 3e-3, "globalBatchSize": 8}
 ROWS = 700
@@ -40,29 +38,6 @@ def reference(asking):
         return runs[key]
 
     return of
-
-
-@pytest.mark.parametrize(
-    ("method", "ranks", "micro", "zero"),
-    [*SHARED, *(pytest.param(*shape, marks=pytest.mark.matrix) for shape in RARE)],
-)
-def test_same_curves_however_a_batch_is_shared(asking, reference, method, ranks, micro, zero):
-    run = asking.run(method, ranks=ranks, micro=micro, zero=zero, dataset=SHORT)
-    assert run.codes == [0] * ranks, run.output
-    for name in ("loss", "grad_norm"):
-        assert run.curve(name) == pytest.approx(reference(method).curve(name), rel=1e-5), name
-    evals = [
-        [event["values"]["eval_loss"] for event in each.events("metrics")
-         if "eval_loss" in event["values"]]
-        for each in (run, reference(method))
-    ]  # fmt: skip
-    assert evals[0]
-    assert evals[0] == pytest.approx(evals[1], rel=1e-5)
-    assert len(set(run.curve().values())) > 3
-    assert (
-        run.events("evaluation")[0]["results"][0]["base"]
-        == (reference(method).events("evaluation")[0]["results"][0]["base"])
-    )
 
 
 def test_long_texts_become_windows_that_know_their_question(reference):

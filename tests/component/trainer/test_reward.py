@@ -1,4 +1,4 @@
-"""Reward models: equal curves, the loss that plain models give, a probe as base, what is learnt."""
+"""Reward models: the loss that plain models give, a probe as base, what is learnt."""
 
 from functools import partial
 
@@ -32,25 +32,6 @@ def accuracy(made):
 @pytest.fixture(scope="module")
 def reference(scoring):
     return run(scoring, training=SMALL)
-
-
-@pytest.mark.parametrize(
-    ("ranks", "micro", "zero"),
-    [
-        (2, 1, 2),
-        (2, 4, 3),
-        pytest.param(1, 1, None, marks=pytest.mark.matrix),
-        pytest.param(2, 2, None, marks=pytest.mark.matrix),
-    ],
-)
-def test_same_curves_however_a_batch_is_shared(scoring, reference, ranks, micro, zero):
-    shared = run(scoring, ranks=ranks, micro=micro, zero=zero, training=SMALL)
-    for name in ("loss", "grad_norm", "eval_loss"):
-        steps = [e["values"][name] for e in shared.events("metrics") if name in e["values"]]
-        wanted = [e["values"][name] for e in reference.events("metrics") if name in e["values"]]
-        assert steps == pytest.approx(wanted, rel=1e-5, abs=1e-6), name
-    assert accuracy(shared) == accuracy(reference)
-    assert len(set(shared.curve().values())) > 3
 
 
 def plain(bench, forkserver, objectives, pod, part, **result):

@@ -1,5 +1,4 @@
-"""Speech recognition: equal curves, an alphabet of tones that is read, and the result as any
-program loads it."""
+"""Speech recognition: an alphabet of tones that is read, and the result as any program loads it."""
 
 import json
 from functools import partial
@@ -9,10 +8,6 @@ import pytest
 
 FULL = {"full": {}}
 LORA = {"lora": {"rank": 4}}
-METHODS = {"full": FULL, "lora": LORA, "headOnly": {"headOnly": {}}}
-LAYOUTS = [(2, 2, None), (1, 2, 2), (2, 4, 2), (2, 1, 3)]
-USUAL = {("masked", "full"): (2, 1, 2), ("unmasked", "full"): (2, 2, None)}
-"""Layouts of the usual run: ranks, micro-batch, ZeRO stage or none for DDP."""
 LEARNT = {
     "maxSteps": 120, "learningRate": 5e-3,
     "earlyStopping": {"patience": 0, "restoreBest": False},
@@ -37,49 +32,6 @@ def listening_of(perceiving_of, sound_cases):
         return made[key]
 
     return of
-
-
-@pytest.fixture(scope="module")
-def reference(listening_of):
-    runs = {}
-
-    def of(kind, name):
-        if (kind, name) not in runs:
-            training = {"maxSteps": 3}
-            runs[kind, name] = listening_of(kind).run(METHODS[name], micro=8, training=training)
-            assert runs[kind, name].codes == [0], runs[kind, name].output
-        return runs[kind, name]
-
-    return of
-
-
-def cells():
-    for kind in ("masked", "unmasked"):
-        for name in METHODS:
-            for layout in LAYOUTS:
-                marks = [] if USUAL.get((kind, name)) == layout else [pytest.mark.matrix]
-                how = "DDP" if layout[2] is None else f"ZeRO-{layout[2]}"
-                yield pytest.param(kind, name, layout, id=f"{kind}-{name}-{how}", marks=marks)
-
-
-@pytest.mark.parametrize(("kind", "name", "layout"), list(cells()))
-def test_same_curves_however_a_batch_is_shared(listening_of, reference, kind, name, layout):
-    ranks, micro, zero = layout
-    run = listening_of(kind).run(
-        METHODS[name], ranks=ranks, micro=micro, zero=zero, training={"maxSteps": 3}
-    )
-    assert run.codes == [0] * ranks, run.output
-    for curve in ("loss", "grad_norm"):
-        wanted = reference(kind, name).curve(curve)
-        assert run.curve(curve) == pytest.approx(wanted, rel=1e-5), curve
-    assert len(set(run.curve().values())) > 2
-    evals = [
-        [event["values"]["eval_loss"] for event in each.events("metrics")
-         if "eval_loss" in event["values"]]
-        for each in (run, reference(kind, name))
-    ]  # fmt: skip
-    assert evals[0]
-    assert evals[0] == pytest.approx(evals[1], rel=1e-5)
 
 
 def learn(bench):
