@@ -45,18 +45,17 @@ def outcomes(results: Sequence[Path]) -> dict[Cell, str]:
 
 
 def entry(words: Mapping[str, str], reasons: list[str]) -> str:
-    """A method's cells of one kind, in few signs; new reasons are put to the list."""
+    """A method's cells of one kind, in few signs; new reasons are put to the list. What is refused
+    on one rank already is refused for that reason."""
     good = [layout for layout, word in words.items() if word == OK]
-    bad = [layout for layout, word in words.items() if word in (FAILED, MISSING)]
-    notes = []
-    for word in words.values():
-        if word not in (OK, FAILED, MISSING):
-            if word not in reasons:
-                reasons.append(word)
-            notes.append(str(reasons.index(word) + 1))
-    said = ["all" if len(good) == len(LAYOUTS) else ", ".join(good) or "-"]
-    said += [f"**{', '.join(bad)} {words[bad[0]]}**"] if bad else []
-    said += [f"[{', '.join(dict.fromkeys(notes))}]"] if notes else []
+    said = ["all" if len(good) == len(words) else ", ".join(good) or "-"]
+    for sort in (FAILED, MISSING):
+        bad = [layout for layout, word in words.items() if word == sort]
+        said += [f"**{', '.join(bad)} {sort}**"] if bad else []
+    refused = [word for word in words.values() if word not in (OK, FAILED, MISSING)]
+    told = refused[:1] if len(refused) == len(words) else list(dict.fromkeys(refused))
+    reasons += [reason for reason in told if reason not in reasons]
+    said += [f"[{reasons.index(reason) + 1}]" for reason in told]
     return " ".join(said)
 
 
