@@ -39,7 +39,9 @@ GPU_BUDGET = 14 * GI
 SAVE_RATE = 50 * 10**6
 """Bytes a second that a checkpoint is assumed to reach the bucket with."""
 GRACE_FACTOR = 3
-LOCAL_CHECKPOINTS = 3
+LOCAL_CHECKPOINTS = 4
+"""On a pod's disk at most: the one that is uploaded, or that the run goes on from, the two newest
+of training, and the one that is being written."""
 MASK_BYTES = 5
 """Of each pair of tokens of a packed micro-batch: the mask that keeps rows apart, as truth values
 and as the float32 numbers that attention adds."""

@@ -102,6 +102,15 @@ def fetch_model(
     return sum(record.size for record in records)
 
 
+def delete_step(store: ObjectStore, folder: str) -> None:
+    """Make a step cease to exist, then remove its files: half of it is no checkpoint."""
+    store.delete(join(folder, MANIFEST))
+    rest = [o.uri for o in store.list(folder, required=False)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(store.delete, rest))
+    store.forget_folder(folder)
+
+
 def _remembered(record_file: Path) -> dict[str, str] | None:
 
     try:
