@@ -19,7 +19,7 @@ from finetune_trainer.gang.pod import Pod
 from finetune_trainer.gang.retention import Retention
 from finetune_trainer.gang.settings import Identity, Timing
 from finetune_trainer.gang.state import RunState
-from finetune_trainer.gang.sync import plan_facts
+from finetune_trainer.gang.sync import plan_facts, run_facts
 from finetune_trainer.gang.uploads import Commits
 from finetune_trainer.storage.uris import join
 
@@ -208,6 +208,7 @@ class Hub:
         loss = point.eval_loss if point is not None else None
         return {
             **plan_facts(self.pod.places),
+            "run": run_facts(self.config, self.pod.places),
             "worldSize": self.config.world_size,
             "fingerprint": self.config.fingerprint,
             **({"evalLoss": loss} if loss is not None else {}),
