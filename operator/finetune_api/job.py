@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from finetune_api import patterns, rules
 from finetune_api.base import Document, Quantity, as_json
+from finetune_api.checkpointing import Checkpointing
 from finetune_api.dataset import Dataset
 from finetune_api.learning import Objective, Task
 from finetune_api.method import Method
@@ -116,16 +117,6 @@ class Distribution(Document):
     _rules = model_validator(mode="after")(rules.check("spec.distribution"))
 
 
-class Checkpointing(Document):
-    """When training state is saved."""
-
-    every_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Optimizer steps between checkpoints. Default: ten checkpoints a run."""
-    grace_seconds: Annotated[int, Field(ge=10, le=86400)] | None = None
-    """Time a pod gets to save when it is asked to leave. Default: from the checkpoint's size, at
-    least 60."""
-
-
 class Storage(Document):
     """How the S3-compatible storage is reached."""
 
@@ -219,7 +210,7 @@ class FineTuneJobSpec(Document):
     distribution: Distribution = Field(default_factory=Distribution)
     """How ranks share the work."""
     checkpointing: Checkpointing = Field(default_factory=Checkpointing)
-    """When training state is saved."""
+    """When training state is saved, and what of it stays."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How base and tuned model are compared."""
     output: Output

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from finetune_api import augmentation_rules, objective_rules
+from finetune_api import augmentation_rules, checkpointing_rules, objective_rules
 from finetune_api.learning import (
     LAYOUTS,
     METRICS,
@@ -368,6 +368,7 @@ RULES: tuple[Rule, ...] = (
     ),
     *augmentation_rules.RULES,
     *objective_rules.RULES,
+    *checkpointing_rules.RULES,
     *MEDIA_RULES,
 )
 

@@ -5,8 +5,9 @@ it is the planner's business.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from finetune_api import defaults
 from finetune_api.base import quantity_value
@@ -39,7 +40,9 @@ GPU_BUDGET = 14 * GI
 SAVE_RATE = 50 * 10**6
 """Bytes a second that a checkpoint is assumed to reach the bucket with."""
 GRACE_FACTOR = 3
-LOCAL_CHECKPOINTS = 3
+LOCAL_CHECKPOINTS = 4
+"""On a pod's disk at most: the one that is uploaded, or that the run goes on from, the two newest
+of training, and the one that is being written."""
 MASK_BYTES = 5
 """Of each pair of tokens of a packed micro-batch: the mask that keeps rows apart, as truth values
 and as the float32 numbers that attention adds."""
@@ -67,11 +70,13 @@ def make_plan(
     max_length_reason: str,
     sequences: int = 1,
     can_checkpoint: bool = True,
+    written: Mapping[str, Any] | None = None,
     pretend_gpus: bool = False,
 ) -> Plan:
     """The plan of a run; UserError when the global batch does not divide by the ranks. A row is
     ``sequences`` texts of ``max_length`` tokens. ``can_checkpoint``: the model can compute its
-    layers again."""
+    layers again. ``written``: the manifest of the checkpoint that the run goes on from, whose
+    optimizer states are split as its own plan split them."""
     spec, ranks = config.spec, config.world_size
     training = spec.training
     reasons = [f"maxLength {max_length}: {max_length_reason}"[:200]]
@@ -90,7 +95,12 @@ def make_plan(
         mask = MASK_BYTES * (rows * max_length) ** 2 if training.packing else 0
         return mask + rank_bytes(config, shape, stage, one_pass, 2 if half else FLOAT32)
 
-    stage = _zero_stage(config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons)
+    if written is not None:
+        stage = _stage_of(config, written, precision, reasons)
+    else:
+        stage = _zero_stage(
+            config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons
+        )
     if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config) and can_checkpoint:
         checkpointing = True
         reasons.append("gradientCheckpointing: one row does not fit with all activations kept")
@@ -199,6 +209,32 @@ def _zero_stage(
             f"strategy DeepSpeed ZeRO-{stage}: optimizer states and gradients are sharded over "
             f"{ranks} ranks"
         )
+    return stage
+
+
+def _stage_of(
+    config: JobConfig, written: Mapping[str, Any], precision: str, reasons: list[str]
+) -> int | None:
+    """The ZeRO stage of a checkpoint; UserError when the job wants another."""
+    asked = config.spec.distribution
+    is_split = written.get("strategy") == Strategy.DEEPSPEED
+    stage = int(written.get("zeroStage", 0)) if is_split else None
+    name = f"DeepSpeed ZeRO-{stage}" if is_split else "DDP"
+    refused = Strategy.DDP if is_split else Strategy.DEEPSPEED
+    wanted = asked.deepspeed.zero_stage if asked.deepspeed is not None else stage
+    if asked.strategy is refused or (is_split and wanted != stage):
+        raise UserError(
+            f"the checkpoint that the run goes on from was written with {name}, and distribution "
+            "asks for something else",
+            "leave distribution out, or begin anew",
+        )
+    if is_split and written.get("precision", precision) != precision:
+        raise UserError(
+            f"the checkpoint that the run goes on from was written with {name} in "
+            f"{written['precision']}, and this plan computes in {precision}",
+            "use the same kind of device and training.precision, or begin anew",
+        )
+    reasons.append(f"strategy {name}: that of the checkpoint that the run goes on from")
     return stage
 
 

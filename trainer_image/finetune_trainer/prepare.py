@@ -109,12 +109,14 @@ def prepare(
 ) -> PrepareResult:
     """Everything prepare does, in order: what costs least first, so that mistakes are told before
     the model's libraries are imported. The document is what the operator keeps."""
+    from finetune_trainer import continued
     from finetune_trainer.data import sources
     from finetune_trainer.plan import check_batch
 
     check_batch(job)
     located = sources.locate(job, store)
     with claimed_output(job, store):
+        origin = continued.origin_of(job, store)
         scratch = places.root / "prepare"
         shutil.rmtree(scratch, ignore_errors=True)
         model = sources.fetch_model(job, store, located.model, scratch / "model")
@@ -126,16 +128,24 @@ def prepare(
         if report is not None:
             say(f"prepared/{fingerprint} is there already and is used again")
             loaded = _load(job, model.folder)
-            result = _result(job, model, loaded, fingerprint, report, pretend_gpus=pretend_gpus)
+            result = _result(
+                job, model, loaded, fingerprint, report, origin, pretend_gpus=pretend_gpus
+            )
         else:
             rows = _read(job, data.files, scratch)
             loaded = _load(job, model.folder)
-            report = _build(job, scratch, rows, loaded, fingerprint, data.hashes)
+            report = _build(job, scratch, rows, loaded, fingerprint, data.hashes, model.digest)
             del rows  # A hundred megabytes, and planning imports as much.
-            result = _result(job, model, loaded, fingerprint, report, pretend_gpus=pretend_gpus)
+            result = _result(
+                job, model, loaded, fingerprint, report, origin, pretend_gpus=pretend_gpus
+            )
             sources.publish(job, store, scratch / "prepared", fingerprint)
             say(f"stored as prepared/{fingerprint}")
         plan = result.plan
+        if origin is not None and not origin.is_own:
+            continued.check(origin, job, report, steps=plan.steps)
+            continued.take(origin, job, store, fingerprint)
+            say(f"goes on from step {origin.step} of {origin.folder}")
         store.write_json(f"{job.spec.output.uri}{plan_name(1)}", plan.to_wire())
         say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
         return result
@@ -224,7 +234,13 @@ def _load(job: JobConfig, folder: Path) -> Loaded:
 
 
 def _build(
-    job: JobConfig, scratch: Path, rows: Any, loaded: Loaded, fingerprint: str, hashes: list[Any]
+    job: JobConfig,
+    scratch: Path,
+    rows: Any,
+    loaded: Loaded,
+    fingerprint: str,
+    hashes: list[Any],
+    model: str,
 ) -> dict[str, Any]:
     """Make the prepared folder; its report."""
     from finetune_trainer.data.build import build
@@ -239,7 +255,9 @@ def _build(
         scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
     named = [{"part": PART_NAMES[part], "name": name, "sha256": sha} for part, name, sha in hashes]
-    report = built.report | {"fingerprint": fingerprint, "labels": built.labels, "hashes": named}
+    report = built.report | {
+        "fingerprint": fingerprint, "labels": built.labels, "hashes": named, "model": model
+    }  # fmt: skip
     (out / "data-report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
     return report
 
@@ -250,6 +268,7 @@ def _result(
     loaded: Loaded,
     fingerprint: str,
     report: dict[str, Any],
+    origin: Any,
     *,
     pretend_gpus: bool,
 ) -> PrepareResult:
@@ -269,7 +288,7 @@ def _result(
         job, shape, passes, train_rows=summary.train_rows, max_length=length,
         max_length_reason=report["maxLength"]["reason"], sequences=report["sequences"],
         can_checkpoint=model_to_train.supports_gradient_checkpointing,
-        pretend_gpus=pretend_gpus,
+        written=origin.manifest if origin is not None else None, pretend_gpus=pretend_gpus,
     )  # fmt: skip
     needs = make_needs(job, plan, shape, model_bytes=model.bytes, data_bytes=report["bytes"])
     folder = f"{job.spec.output.uri}prepared/{fingerprint}/"

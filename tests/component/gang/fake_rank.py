@@ -19,6 +19,7 @@ WORK = Path(os.environ["FINETUNE_WORKDIR"])
 STEPS = int(os.environ.get("FAKE_STEPS", "12"))
 EVERY = int(os.environ.get("FAKE_EVERY", "4"))
 SECONDS = float(os.environ.get("FAKE_SECONDS", "0.05"))
+BEST = int(os.environ.get("FAKE_BEST", "100"))
 FAULTS = Path(os.environ["FAKE_FAULTS"])
 EVENTS = int(os.environ["FINETUNE_EVENTS_FD"])
 DIE_LATE = os.environ.get("FAKE_DEAF")
@@ -154,6 +155,8 @@ def train():
         agreed = GROUP.highest(flags())
         if RANK == 0:
             values = {"loss": 1 / step, "learning_rate": 1e-4, "step_seconds": SECONDS}
+            if step % EVERY == 0:
+                values["eval_loss"] = abs(step - BEST)
             tell("metrics", step=step, totalSteps=STEPS, epoch=step / STEPS, values=values)
         if agreed or (step % EVERY == 0 and step < STEPS):
             save(step, state)

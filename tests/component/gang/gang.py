@@ -113,7 +113,8 @@ class GangRun:
     def __init__(
         self, folder: Path, output: str, *, pods: int, environment: dict[str, str] | None = None,
         storage: dict[str, str] | None = None, max_attempts: int = 4,
-        training: dict[str, str] | None = None, **fake: object,
+        training: dict[str, str] | None = None, checkpointing: dict[str, object] | None = None,
+        **fake: object,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.output = output
@@ -135,6 +136,7 @@ class GangRun:
                 "storage": storage or {},
                 "retries": {"maxAttempts": max_attempts},
                 "training": training or {},
+                "checkpointing": checkpointing or {},
             },
         })  # fmt: skip
         self.config = build(job, fingerprint=FINGERPRINT)

@@ -42,7 +42,7 @@ def test_a_new_index_0_carries_on(s3_gang: Callable[..., GangRun]) -> None:
 
 
 def test_when_all_die_at_once_the_bucket_is_enough(gang: Callable[..., GangRun]) -> None:
-    run = gang(pods=2, **STEPS)
+    run = gang(pods=2, checkpointing={"keepLast": 9}, **STEPS)
     run.start_all()
     run.at_step(14, durable=12)
     for index in (0, 1):

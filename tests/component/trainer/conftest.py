@@ -17,6 +17,10 @@ from safetensors.numpy import load_file
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import JobConfig, build
 from finetune_api.progress import Plan
+from finetune_trainer.config import Places
+from finetune_trainer.gang.sync import plan_facts, run_facts
+from finetune_trainer.storage.checkpoints import commit, fetch_checkpoint, upload_part
+from finetune_trainer.storage.objects import open_store
 
 
 def _load(name: str, path: Path) -> Any:
@@ -42,6 +46,7 @@ class Run:
 
     outcomes: list[Any]
     folders: list[Path]
+    job: JobConfig
 
     @property
     def codes(self) -> list[int]:
@@ -68,6 +73,21 @@ class Run:
         """The exported weights by name: of the adapter, or of the model."""
         (file,) = (self.folders[0] / "output").glob("*/*.safetensors")
         return load_file(file)
+
+    def store_newest(self) -> str:
+        """What supervisors do: the newest step to the bucket; gives its address."""
+        newest = sorted((self.folders[0] / "checkpoints").iterdir())[-1].name
+        step, store = int(newest.removeprefix("step-")), open_store(self.job.spec.storage)
+        uri = f"{self.job.spec.output.uri}checkpoints/a0001/{newest}/"
+        for pod, folder in enumerate(self.folders):
+            upload_part(store, folder / "checkpoints" / newest, uri, pod=pod, attempt=1, step=step)
+        places = Places(self.folders[0])
+        facts = {
+            **plan_facts(places), "run": run_facts(self.job, places),
+            "worldSize": self.job.world_size, "fingerprint": self.job.fingerprint,
+        }  # fmt: skip
+        commit(store, uri, pods=len(self.folders), attempt=1, step=step, facts=facts)
+        return uri
 
 
 @dataclass
@@ -118,6 +138,20 @@ class Bench:
         }
         return build(FineTuneJob.from_manifest(manifest))
 
+    @staticmethod
+    def at_step(step: int, control: str, content: str = "") -> Any:
+        """Arguments of ranks: the last pod alone gets a request when it has done ``step``."""
+
+        def arguments(rank: int, folder: Path) -> dict[str, Any]:
+            if rank != 1:
+                return {}
+            request = folder / "control" / control
+            done = folder / "done"
+            return {"trouble": {"step": step, "touch": str(request), "done": str(done),
+                                "content": content}}  # fmt: skip
+
+        return arguments
+
     def prepare(self, job: JobConfig) -> tuple[Any, dict[str, Any]]:
         """Outcome of the prepare pod and its termination message."""
         message = self.folder / f"message-{self.count}"
@@ -134,13 +168,14 @@ class Bench:
         micro: int = GLOBAL_BATCH,
         zero: int | None = None,
         training: dict[str, Any] | None = None,
-        resume: "Run | None" = None,
+        resume: "Run | str | None" = None,
         function: Any = cases.run_rank,
         plan: dict[str, Any] | None = None,
         arguments: Any = None,
         **spec: Any,
     ) -> Run:
-        """Run a gang, one pod a rank, every pod with a disk of its own."""
+        """Run a gang, one pod a rank, every pod with a disk of its own. ``resume``: from another
+        run's disks, or from this one's bucket, a folder below checkpoints/."""
         job = self.job(method, ranks, training=training or {}, **spec)
         prepared, message = self._prepared(job)
         made = Plan.model_validate(message["plan"]).model_copy(
@@ -158,7 +193,9 @@ class Bench:
             (folder / "prepared").symlink_to(prepared)
             (folder / "plan.json").write_text(json.dumps(made.to_wire()))
             env = self._env(job, rank, ranks, folder)
-            if resume is not None:
+            if isinstance(resume, str):
+                env["FINETUNE_RESUME"] = str(fetch_stored(job, resume, rank, folder))
+            elif resume is not None:
                 env["FINETUNE_RESUME"] = str(self._fetch(resume, rank, folder))
             extra = arguments(rank, folder) if arguments else {}
             child = {"events": str(folder / "events.jsonl"), **extra}
@@ -168,12 +205,13 @@ class Bench:
         port = _free_port()
         for child in children:
             child.env["MASTER_PORT"] = port
-        return Run(self.server.call(function, children), folders)
+        return Run(self.server.call(function, children), folders, job)
 
     def _prepared(self, job: JobConfig) -> tuple[Path, dict[str, Any]]:
         """The prepared folder and prepare's message; jobs that differ only in their ZeRO stage
-        are prepared once."""
-        spec = job.spec.model_dump_json(exclude={"output", "distribution"})
+        are prepared once. Another run's checkpoint is copied to each job's own output."""
+        copies = job.spec.checkpointing.resume_from is not None
+        spec = job.spec.model_dump_json(exclude=None if copies else {"output", "distribution"})
         stamps = [_newest(Path(path)) for path in re.findall(r"file://([^\"]+)", spec)]
         key = f"{spec} {stamps}"
         if key not in self.prepared:
@@ -206,9 +244,19 @@ class Bench:
 
 
 def _newest(path: Path) -> int:
-    """When a file or anything in a folder was last written, nanoseconds."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    return max(file.stat().st_mtime_ns for file in files)
+    """When a file or anything in a folder was last written, nanoseconds; 0 when nothing was."""
+    files = [path, *path.rglob("*")]
+    return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
+
+
+def fetch_stored(job: JobConfig, below: str, rank: int, folder: Path) -> Path:
+    """What a supervisor does: this pod's files of a step in the bucket."""
+    target = folder / "resume" / below.rstrip("/").rpartition("/")[2]
+    fetch_checkpoint(
+        open_store(job.spec.storage), f"{job.spec.output.uri}checkpoints/{below}", target,
+        ranks=range(rank, rank + 1), world_size=job.world_size,
+    )  # fmt: skip
+    return target
 
 
 def _of_another_rank(name: str, rank: int) -> bool:

@@ -16,27 +16,13 @@ TRAINING = {"maxSteps": 14, "dropout": 0.2}
 PLAN = {"checkpoint_every": 5}
 
 
-def at_step(step, control, content=""):
-    """Arguments of ranks: the last pod alone gets a request when it has done ``step``."""
-
-    def arguments(rank, folder):
-        if rank != 1:
-            return {}
-        request = folder / "control" / control
-        done = folder / "done"
-        return {"trouble": {"step": step, "touch": str(request), "done": str(done),
-                            "content": content}}  # fmt: skip
-
-    return arguments
-
-
 @pytest.mark.parametrize(("on", "name", "zero"), SETTINGS, ids=lambda v: str(v))
 def test_bit_identical(request, on, name, zero):
     bench, method = request.getfixturevalue(on), METHODS[name]
     shape = {"ranks": 2, "micro": 2, "zero": zero, "training": TRAINING, "plan": PLAN}
     whole = bench.run(method, **shape)
     assert whole.codes == [0, 0], whole.output
-    stopped = bench.run(method, **shape, arguments=at_step(6, "stop"))
+    stopped = bench.run(method, **shape, arguments=bench.at_step(6, "stop"))
     assert stopped.codes == [50, 50], stopped.output
     assert [e["step"] for rank in (0, 1) for e in stopped.events("preempted", rank)] == [7, 7]
     for rank in (0, 1):
@@ -74,7 +60,7 @@ def test_a_resumed_run_takes_the_learning_rate_of_its_plan(bench, zero):
     training = {"maxSteps": 8, "earlyStopping": {"restoreBest": False}}
     shape = {"ranks": 2, "micro": 4, "zero": zero, "training": training}
     whole = bench.run({"full": {}}, **shape, plan={"checkpoint_every": 4})
-    stopped = bench.run({"full": {}}, **shape, arguments=at_step(4, "stop"))
+    stopped = bench.run({"full": {}}, **shape, arguments=bench.at_step(4, "stop"))
     half = {"learning_rate": whole.curve("learning_rate")[1] / 2}
     slower = bench.run({"full": {}}, **shape, plan=half, resume=stopped)
     assert slower.codes == [0, 0], slower.output
@@ -87,7 +73,7 @@ def test_a_resumed_run_takes_the_learning_rate_of_its_plan(bench, zero):
 def test_save_on_demand_is_obeyed_once(bench):
     run = bench.run(
         {"lora": {"rank": 4}}, ranks=2, micro=4, plan={"checkpoint_every": 6},
-        arguments=at_step(1, "save", "request-1"),
+        arguments=bench.at_step(1, "save", "request-1"),
     )  # fmt: skip
     assert run.codes == [0, 0], run.output
     assert [e["step"] for e in run.events("checkpoint")] == [2, 6]
@@ -95,7 +81,7 @@ def test_save_on_demand_is_obeyed_once(bench):
 
 
 def test_stop_before_training_leaves_free(bench):
-    run = bench.run({"lora": {"rank": 4}}, ranks=2, micro=4, arguments=at_step(0, "stop"))
+    run = bench.run({"lora": {"rank": 4}}, ranks=2, micro=4, arguments=bench.at_step(0, "stop"))
     assert run.codes == [50, 50], run.output
     assert run.events("checkpoint") == []
 

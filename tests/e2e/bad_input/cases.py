@@ -114,8 +114,21 @@ SETTINGS: dict[str, Spec] = {
         "training": {"globalBatchSize": 8, "perDeviceBatchSize": 3},
     },
     "maxLength beyond the model's": dataset(maxLength=1024),
+    "folder to go on from without a checkpoint": {
+        "checkpointing": {"resumeFrom": "s3://models/bad/no-run/"},
+    },
+    "checkpoint to go on from of another method": {
+        "checkpointing": {"resumeFrom": "s3://models/bad/other-method/"},
+    },
     "output folder of another run": {"output": {"uri": "s3://models/bad/owned/"}},
 }  # fmt: skip
+
+CHECKPOINT = {
+    "step": 100, "worldSize": 1, "strategy": "DDP",
+    "files": [{"path": "trainer_state.json", "size": 2, "sha256": "0" * 64}],
+    "run": {"task": "TextClassification", "method": {"full": {}}, "training.optimizer": "AdamW"},
+}  # fmt: skip
+"""Manifest of a checkpoint of another run."""
 
 STORAGE: dict[str, tuple[Spec, Storage]] = {
     "bucket that does not exist": (

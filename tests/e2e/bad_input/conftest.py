@@ -137,6 +137,8 @@ def put(world: World) -> None:
         for name, content in (good | changes if changes is not None else {}).items():
             if content is not None:
                 data(f"s3://models/bad/{folder}/{name}", content)
+    manifest = "s3://models/bad/other-method/checkpoints/a0001/step-00000100/MANIFEST.json"
+    data(manifest, json.dumps(cases.CHECKPOINT).encode())
     data("s3://models/bad/owned/run.json", b'{"namespace": "team", "name": "other"}')
 
 

@@ -259,6 +259,12 @@ def _output_elsewhere(spec: Any) -> None:
         spec["output"]["uri"] = "s3://results/run/"
 
 
+def _other_runs_elsewhere(spec: Any) -> None:
+    source, output = spec.get("checkpointing", {}).get("resumeFrom", "//"), spec["output"]["uri"]
+    if source.startswith(output) or output.startswith(source):
+        del spec["checkpointing"]["resumeFrom"]
+
+
 def _augmentation_that_fits(spec: Any) -> None:
     augmentation = spec["dataset"].get("augmentation", {})
     if spec["task"] not in augmentation_rules.REWORDED:
@@ -325,7 +331,7 @@ MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
     _fit_the_task, _media_that_fit, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
-    _results_that_fit, _augmentation_that_fits,
+    _results_that_fit, _augmentation_that_fits, _other_runs_elsewhere,
 )  # fmt: skip
 
 

@@ -165,6 +165,9 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "dataset.augmentation.text is for": changed(
         ("task", "TextGeneration"), ("dataset.augmentation", {"text": {"swap": 0.1}})
     ),
+    "checkpointing.resumeFrom and output.uri": changed(
+        ("checkpointing.resumeFrom", "s3://r/a/"), ("output.uri", "s3://r/")
+    ),
     "nodeSelector must hold names of labels": changed(("scheduling.nodeSelector", {"a b": "c"})),
     "a toleration needs a key": changed(("scheduling.tolerations", [{"value": "x"}])),
 }  # fmt: skip

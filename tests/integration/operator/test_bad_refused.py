@@ -41,6 +41,10 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a name of a Secret in capitals": {"storage": {"secretName": "S3_Credentials"}},
     "a label of a node with a blank": {"scheduling": {"nodeSelector": {"gpu type": "h200"}}},
     "a toleration without a key": {"scheduling": {"tolerations": [{"effect": "NoSchedule"}]}},
+    "a checkpoint of the run's own folder": {
+        "output": {"uri": "s3://models/tickets/"},
+        "checkpointing": {"resumeFrom": "s3://models/tickets/checkpoints/a0001/step-00000010/"},
+    },
     "two mistakes": {"method": {}, "training": {"epochs": 3, "maxSteps": 100}},
 }
 BAD_NAMES = {

@@ -50,6 +50,11 @@ class ModelFiles:
     hashes: list[tuple[str, str]]
     bytes: int
 
+    @property
+    def digest(self) -> str:
+        """Names the model by its files (16 hexadecimal digits)."""
+        return hashlib.sha256(json.dumps(self.hashes).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class DataFiles:

@@ -16,9 +16,10 @@ from finetune_trainer.gang.finish import Finish
 from finetune_trainer.gang.ledger import FencedError, LedgerBook, Trace
 from finetune_trainer.gang.members import Epoch, Link, Member, Message, straggler
 from finetune_trainer.gang.pod import Pod
+from finetune_trainer.gang.retention import Retention
 from finetune_trainer.gang.settings import Identity, Timing
 from finetune_trainer.gang.state import RunState
-from finetune_trainer.gang.sync import plan_facts
+from finetune_trainer.gang.sync import plan_facts, run_facts
 from finetune_trainer.gang.uploads import Commits
 from finetune_trainer.storage.uris import join
 
@@ -44,15 +45,24 @@ class Hub:
         self.epoch: Epoch | None = None
         output = config.spec.output.uri
         self._book = LedgerBook(pod.agent, join(output, "attempts") + "/")
+        self._retention = Retention(
+            pod.agent, self._book, self.checkpoints, config.spec.checkpointing
+        )
         self._commits = Commits(
             config.pods, output, pod.agent, self._book, state,
-            broadcast=self.broadcast, facts=self._facts, limit=timing.storage_limit,
+            broadcast=self.broadcast, facts=self._facts,
+            committed=lambda: pod.spawn(self._retention.sweep()), limit=timing.storage_limit,
         )  # fmt: skip
         self._finish = Finish(config, pod, state, self._book)
         self._changed = asyncio.Event()
         self._round = 0
         self._sync_failure: Message | None = None
         self._saves: set[str] = set()
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder of all checkpoints."""
+        return join(self.config.spec.output.uri, "checkpoints") + "/"
 
     def broadcast(self, message: Message) -> None:
         """An order to every pod."""
@@ -192,11 +202,15 @@ class Hub:
         first = min((m.leaves_by or FOREVER for m in self._leaving()), default=FOREVER)
         return max(0.0, first - time.monotonic() - self.timing.grace_margin)
 
-    def _facts(self) -> dict[str, object]:
-        """What a manifest says beyond its files."""
+    def _facts(self, step: int) -> dict[str, object]:
+        """What the manifest of a step says beyond its files."""
+        point = self.state.points.get(step)
+        loss = point.eval_loss if point is not None else None
         return {
             **plan_facts(self.pod.places),
+            "run": run_facts(self.config, self.pod.places),
             "worldSize": self.config.world_size,
             "fingerprint": self.config.fingerprint,
+            **({"evalLoss": loss} if loss is not None else {}),
             "series": [p.to_wire() for p in self.state.report().series],
         }

@@ -44,11 +44,6 @@ class LocalLink:
 class Leader(Hub):
     """The leading supervisor's decisions."""
 
-    @property
-    def checkpoints(self) -> str:
-        """The folder of all checkpoints."""
-        return join(self.config.spec.output.uri, "checkpoints") + "/"
-
     async def run(self) -> Outcome:
         """The whole run; gives how this pod leaves."""
         link = LocalLink(self.pod)
@@ -79,7 +74,7 @@ class Leader(Hub):
         self.pod.inputs().add_done_callback(lambda task: task.cancelled() or task.exception())
         await self._book.load()
         self.state.ledger = self._book.ledger
-        await self.pod.agent.call("abort_stale_uploads", uri=self.checkpoints)
+        await self.pod.agent.call("abort_stale_uploads", uri=join(output, ""))
         while True:
             try:
                 outcome = await self._round_trip()
@@ -233,8 +228,9 @@ class Leader(Hub):
         )
         for member in [m for m in self.members.values() if m.stopped != epoch.number]:
             self.on_lost(member.index, member.link)
+        drained = False
         if not self._commits.fatal:
-            await self._commits.drain(min(self.timing.drain, self._deadline()))
+            drained = await self._commits.drain(min(self.timing.drain, self._deadline()))
         self.epoch = None
         if isinstance(self._commits.fatal, FencedError):
             raise self._commits.fatal
@@ -253,6 +249,7 @@ class Leader(Hub):
             exitCode=end.exit_code if end else None,
         )  # fmt: skip
         if reason is ExitClass.COMPLETED:
+            await self._retention.sweep(at_the_end=drained)
             await self._finish.run()
             return self._over(Outcome(0))
         if reason is ExitClass.GATE_NOT_MET:

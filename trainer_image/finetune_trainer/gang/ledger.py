@@ -202,6 +202,11 @@ class LedgerBook:
         self._folder = folder
         self._own = 0
 
+    @property
+    def own(self) -> int:
+        """Number of the attempt that this index 0 has opened last; 0 before the first."""
+        return self._own
+
     async def load(self) -> None:
         """Read all attempts."""
         documents = await self._agent.call("read_documents", uri=self._folder)

@@ -1,8 +1,8 @@
 """One pod's part of the gang: it obeys index 0 (its own or another's) and tells what happens here.
 
-Orders (`do`): sync, start, stop, save-stop, save, upload, keep, abort, over. News (`type`): synced,
-sync-failed, rank-ended, stopped, event, beat, local, part, part-failed. All are small JSON
-objects; bytes go through the bucket.
+Orders (`do`): sync, start, stop, save-stop, save, upload, keep, durable, abort, over. News
+(`type`): synced, sync-failed, rank-ended, stopped, event, beat, local, part, part-failed. All are
+small JSON objects; bytes go through the bucket.
 """
 
 import asyncio
@@ -88,6 +88,8 @@ class Pod:
                 self.spawn(self._upload(message["attempt"], message["step"]))
             case "keep":
                 self._prune(set(message["steps"]))
+            case "durable":
+                self._forget_resumed(message["step"])
             case "abort":
                 self._abort(message["rank"])
             case "over":
@@ -293,6 +295,12 @@ class Pod:
         newest = max(names, default="")
         for folder in self.places.checkpoints.glob("step-*"):
             if folder.name not in names and folder.name < newest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _forget_resumed(self, step: int) -> None:
+        """Remove the checkpoint that the ranks began with: a later one is in the bucket."""
+        for folder in self.places.resume.glob("step-*"):
+            if folder.name < step_folder(step):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import shutil
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
 from finetune_trainer.config import Places, plan_name
+from finetune_trainer.continued import what_must_be_alike
 from finetune_trainer.gang.agent_client import StorageAgent
 from finetune_trainer.gang.state import RunState
 from finetune_trainer.storage.manifest import MANIFEST
@@ -66,5 +67,16 @@ def plan_facts(places: Places) -> dict[str, object]:
         plan = json.loads(places.plan.read_text())
     except (OSError, ValueError):
         return {}
-    names = ("strategy", "zeroStage", "globalBatch", "microBatch", "accumulation", "steps")
+    names = (
+        "strategy", "zeroStage", "precision", "globalBatch", "microBatch", "accumulation", "steps"
+    )  # fmt: skip
     return {name: plan[name] for name in names if name in plan}
+
+
+def run_facts(config: JobConfig, places: Places) -> dict[str, object]:
+    """What the manifest of a step says about the run: whoever goes on from it must be alike."""
+    try:
+        report = json.loads((places.prepared / "data-report.json").read_text())
+    except (OSError, ValueError):
+        report = {}
+    return what_must_be_alike(config, report)

@@ -34,7 +34,8 @@ class Commits:
         state: RunState,
         *,
         broadcast: Callable[[dict[str, Any]], None],
-        facts: Callable[[], dict[str, Any]],
+        facts: Callable[[int], dict[str, Any]],
+        committed: Callable[[], object],
         limit: float,
     ) -> None:
         self._pods = pods
@@ -44,6 +45,7 @@ class Commits:
         self._state = state
         self._broadcast = broadcast
         self._facts = facts
+        self._committed = committed
         self._limit = limit
         self._local: dict[Step, set[int]] = {}
         self._current: Step | None = None
@@ -121,14 +123,16 @@ class Commits:
             await self._book.fence()
             size = await self._agent.call(
                 "commit", uri=self.folder(step), pods=self._pods, attempt=step[0], step=step[1],
-                facts={**self._facts(), "savedAt": now_text()},
+                facts={**self._facts(step[1]), "savedAt": now_text()},
             )  # fmt: skip
             self._state.durable = Checkpoint(
                 step=step[1], uri=self.folder(step), bytes=size, saved_at=now_text()
             )
             self._state.upload_failing_since = None
             self._local.pop(step, None)
+            self._broadcast({"do": "durable", "step": step[1]})
             self._release()
+            self._committed()
         except FencedError as error:
             self.fatal = error
             self._idle.set()

@@ -100,6 +100,10 @@ class Calls:
             world_size=world_size, local=Path(local), on_progress=progress,
         )  # fmt: skip
 
+    def delete_step(self, progress: Progress, uri: str) -> Any:
+        """Remove a step, its manifest first."""
+        checkpoints.delete_step(self.store, uri)
+
     def abort_stale_uploads(self, progress: Progress, uri: str) -> Any:
         """Abort unfinished uploads of this run."""
         return self.store.abort_stale_uploads(uri)

@@ -45,6 +45,10 @@ class Backend(Protocol):
         """Remove one object; no error when it is gone already."""
         ...
 
+    def forget_folder(self, location: Location) -> None:
+        """Remove what there is of a folder without objects."""
+        ...
+
     def stream(self, location: Location) -> Iterator[Buffer]:
         """The object's bytes in chunks of bounded size."""
         ...

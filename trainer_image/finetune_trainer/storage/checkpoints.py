@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from finetune_trainer.storage import manifest
 from finetune_trainer.storage.faults import DamagedObjectError
 from finetune_trainer.storage.manifest import MANIFEST, FileRecord, file_list, part_name
 from finetune_trainer.storage.objects import ObjectStore
-from finetune_trainer.storage.transfer import Progress, download, upload
+from finetune_trainer.storage.transfer import UPLOADS_AT_ONCE, Progress, copy, download, upload
 from finetune_trainer.storage.uris import join
 
 
@@ -100,6 +100,33 @@ def fetch_model(
     wire = [record.wire() for record in records]
     ObjectStore(store.storage).write_json(record_file.absolute().as_uri(), {"files": wire})
     return sum(record.size for record in records)
+
+
+def copy_step(
+    store: ObjectStore, source: str, target: str, *, leave_out: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Copy a step into another folder, each file checked by its sha256 while it passes; the
+    manifest is written last, and given."""
+    document = read_manifest(store, source)
+    records = [record for record in file_list(document) if not leave_out(record.path)]
+    with ThreadPoolExecutor(max_workers=UPLOADS_AT_ONCE) as pool:
+        list(pool.map(lambda record: copy(store, record, source, target), records))
+    copied = {
+        **{name: value for name, value in document.items() if name != "parts"},
+        "files": [record.wire() for record in records],
+        "bytes": sum(record.size for record in records), "copiedFrom": source,
+    }  # fmt: skip
+    store.write_json(join(target, MANIFEST), copied)
+    return copied
+
+
+def delete_step(store: ObjectStore, folder: str) -> None:
+    """Make a step cease to exist, then remove its files: half of it is no checkpoint."""
+    store.delete(join(folder, MANIFEST))
+    rest = [o.uri for o in store.list(folder, required=False)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(store.delete, rest))
+    store.forget_folder(folder)
 
 
 def _remembered(record_file: Path) -> dict[str, str] | None:

@@ -93,6 +93,12 @@ class FolderBackend:
         """Remove the file."""
         location.path.unlink(missing_ok=True)
 
+    def forget_folder(self, location: Location) -> None:
+        """Remove the folder and the empty ones below it; it stays where a file has come."""
+        for folder, _, _ in os.walk(location.path, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
     def stream(self, location: Location) -> Iterator[Buffer]:
         """The file in chunks."""
         try:

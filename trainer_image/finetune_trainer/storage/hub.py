@@ -134,6 +134,10 @@ class HubBackend:
         """Refused."""
         raise _read_only(location)
 
+    def forget_folder(self, location: Location) -> None:
+        """Refused."""
+        raise _read_only(location)
+
     def send(self, source: Path, location: Location, chunks: Iterator[bytes], size: int) -> None:
         """Refused."""
         raise _read_only(location)

@@ -16,6 +16,8 @@ from finetune_trainer.storage.backend import CHUNK
 MANIFEST = "MANIFEST.json"
 QUARANTINE = "QUARANTINED.json"
 """Next to a manifest whose files turned out damaged: the step is passed over from then on."""
+PIN = "PINNED"
+"""Next to a manifest, put there by people: the step stays whatever else is deleted."""
 API_VERSION = "1.0"
 _FOLDER = re.compile(r"^a(\d+)/step-(\d+)/")
 _RANK_FILE = re.compile(r"(?:^|/)(?:rng_state_|(?:bf16_|fp16_)?zero_pp_rank_)(\d+)[._]")
@@ -126,21 +128,24 @@ class Listing:
 
     manifested: set[Candidate] = field(default_factory=set)
     quarantined: set[Candidate] = field(default_factory=set)
+    pinned: set[Candidate] = field(default_factory=set)
+    begun: set[Candidate] = field(default_factory=set)
+    """Steps of which there is any object."""
 
     @classmethod
     def of(cls, relative_keys: Iterable[str]) -> Self:
-        """Sort keys below checkpoints/ into steps with a manifest and quarantined ones."""
+        """Sort keys below checkpoints/ into steps by what there is of them."""
         listing = cls()
         for key in relative_keys:
             found = _FOLDER.match(key)
             if not found:
                 continue
             candidate = Candidate(int(found.group(2)), int(found.group(1)))
-            name = key[found.end() :]
-            if name == MANIFEST:
-                listing.manifested.add(candidate)
-            elif name == QUARANTINE:
-                listing.quarantined.add(candidate)
+            listing.begun.add(candidate)
+            told = {
+                MANIFEST: listing.manifested, QUARANTINE: listing.quarantined, PIN: listing.pinned
+            }  # fmt: skip
+            told.get(key[found.end() :], set()).add(candidate)
         return listing
 
 

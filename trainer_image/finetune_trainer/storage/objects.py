@@ -121,6 +121,11 @@ class ObjectStore:
         location = parse(uri)
         self.backend(location).delete(location)
 
+    def forget_folder(self, uri: str) -> None:
+        """Remove what storage keeps of an empty folder: a disk keeps the folder itself."""
+        location = parse(uri)
+        self.backend(location).forget_folder(location)
+
     def stream(self, uri: str) -> Iterator[Buffer]:
         """An object's bytes in chunks."""
         location = parse(uri)

@@ -272,6 +272,9 @@ class S3Backend:
             location, lambda client: client.delete_object(Bucket=location.bucket, Key=location.key)
         )
 
+    def forget_folder(self, location: Location) -> None:
+        """Nothing: a prefix without objects is none."""
+
     def stream(self, location: Location) -> Iterator[Buffer]:
         """The object's bytes; obstore takes up again after a reset."""
         try:
