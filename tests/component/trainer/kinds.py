@@ -166,6 +166,8 @@ def refusal(kind: str, method: str, layout: str) -> str | None:
         return "method.headOnly is not for tasks that write text"
     if method == "ia3" and KINDS[kind].where == "rows":
         return "method.ia3: it is not known which layers of architecture"
+    if (kind, method) == ("resnet", "PiSSA"):
+        return "method.lora.variant PiSSA starts from the main directions of linear layers"
     if layout == "ZeRO-3" and method in (*VIRTUAL, "NF4", "Int8"):
         return "deepspeed.zeroStage 3 cannot split the weights of"
     return None

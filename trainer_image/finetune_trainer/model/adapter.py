@@ -52,11 +52,20 @@ def _lora(loaded: Loaded, method: Method) -> Any:
     layers: LoraLayers | None = method.lora or method.qlora
     assert layers is not None
     variant = method.lora.variant if method.lora is not None else LoraVariant.LORA
+    names = targets(loaded, layers.target_modules, f"method.{method.kind}")
+    if variant is LoraVariant.PISSA and any(
+        isinstance(loaded.model.get_submodule(name), CONVOLUTIONS) for name in names
+    ):
+        raise UserError(
+            "method.lora.variant PiSSA starts from the main directions of linear layers, and "
+            f"architecture {loaded.model.config.model_type!r} has convolutions",
+            "use another variant",
+        )
     return LoraConfig(
         r=layers.rank,
         lora_alpha=layers.alpha or defaults.lora_alpha(layers.rank),
         lora_dropout=layers.dropout,
-        target_modules=targets(loaded, layers.target_modules, f"method.{method.kind}"),
+        target_modules=names,
         use_rslora=variant is LoraVariant.RS_LORA,
         use_dora=variant is LoraVariant.DORA,
         init_lora_weights="pissa" if variant is LoraVariant.PISSA else True,

@@ -32,6 +32,8 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
         set_seed(spec.training.seed)
         try:
             config = peft_config(loaded, spec)
+            if loaded.model.device.type == "meta" and spec.method.lora is not None:
+                config.init_lora_weights = True  # PiSSA's start is computed from weights
             address = config.base_model_name_or_path
             model = get_peft_model(loaded.model, config)
         except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
@@ -58,22 +60,13 @@ def to_train(loaded: Loaded, spec: FineTuneJobSpec) -> tuple[Any, ModelShape]:
     each = bytes_a_weight(spec.method)
     quantized = quantized_weights(loaded.model) if each is not None else 0
     with torch.device("meta"):
-        model = trainable(loaded, _started_anyhow(spec))
+        model = trainable(loaded, spec)
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     frozen = 0 if spec.method.makes_adapter else base.parameters - trained
     return model, replace(
         base, trainable=trained, saved_frozen=frozen,
         quantized=quantized, quantized_bytes=each or 0.0,
     )  # fmt: skip
-
-
-def _started_anyhow(spec: FineTuneJobSpec) -> FineTuneJobSpec:
-    """The specification without starts that are computed from the base's weights."""
-    lora = spec.method.lora
-    if lora is None or lora.variant != "PiSSA":
-        return spec
-    plain = lora.model_copy(update={"variant": "LoRA"})
-    return spec.model_copy(update={"method": spec.method.model_copy(update={"lora": plain})})
 
 
 def _thaw(loaded: Loaded, patterns: list[str]) -> None:
