@@ -26,7 +26,7 @@ from finetune_api.job import Strategy
 from finetune_api.jobconfig import Device, JobConfig
 from finetune_api.progress import Plan
 from finetune_api.rules import WHOLE_METHODS, WHOLE_OPTIMIZERS
-from finetune_api.training import Precision
+from finetune_api.training import Optimizer, Precision
 
 MI, GI = 2**20, 2**30
 RANK_PROCESS_BYTES = {Device.CPU: 1024 * MI, Device.CUDA: 1536 * MI}
@@ -86,6 +86,8 @@ def make_plan(
     if half and training.precision is Precision.AUTO:
         reasons.append("precision bf16: GPUs from Ampere on; older ones compute in fp32")
     global_batch, per_rank = _batch(config)
+    if written is not None and "globalBatch" in written:
+        global_batch, per_rank = _batch_of(config, written)
     budget = _budget(config)
 
     checkpointing = bool(training.gradient_checkpointing)
@@ -154,6 +156,19 @@ def _batch(config: JobConfig) -> tuple[int, int]:
         raise UserError(
             f"training.globalBatchSize {batch} cannot be shared evenly by {ranks} ranks",
             f"set it to a multiple of {ranks}, for example {' or '.join(valid)}",
+        )
+    return batch, batch // ranks
+
+
+def _batch_of(config: JobConfig, written: Mapping[str, Any]) -> tuple[int, int]:
+    """The global batch of the run's checkpoints, and a rank's share of it."""
+    ranks, batch = config.world_size, int(written["globalBatch"])
+    if batch % ranks:
+        valid = ", ".join(str(size) for size in _divisors(batch)[-8:])
+        raise UserError(
+            f"the run's checkpoints were made with {batch} rows a step, which {ranks} ranks cannot "
+            "share evenly",
+            f"set resources so that nodes × ranks of a node is one of {valid}",
         )
     return batch, batch // ranks
 
@@ -233,6 +248,16 @@ def _stage_of(
             f"the checkpoint that the run goes on from was written with {name} in "
             f"{written['precision']}, and this plan computes in {precision}",
             "use the same kind of device and training.precision, or begin anew",
+        )
+    if (
+        is_split
+        and written.get("worldSize") != config.world_size
+        and config.spec.training.optimizer is Optimizer.ADAMW_8BIT
+    ):
+        raise UserError(
+            f"the states of AdamW8bit were split over {written.get('worldSize')} ranks in blocks, "
+            f"which {config.world_size} ranks cannot share",
+            "go on with as many ranks as wrote the checkpoint",
         )
     reasons.append(f"strategy {name}: that of the checkpoint that the run goes on from")
     return stage

@@ -19,7 +19,7 @@ from finetune_trainer.gang.hub import FOREVER, Hub, LeaveError
 from finetune_trainer.gang.ledger import FencedError, Trace
 from finetune_trainer.gang.members import Epoch, Member, Message, Outcome
 from finetune_trainer.gang.pod import Pod
-from finetune_trainer.gang.rollback import may_roll_back, revised, rollbacks
+from finetune_trainer.gang.rollback import ROLLBACKS, may_roll_back, revised, rollbacks
 from finetune_trainer.storage.manifest import MANIFEST, QUARANTINE, Candidate, Listing, resume_order
 from finetune_trainer.storage.uris import join
 
@@ -134,8 +134,10 @@ class Leader(Hub):
         target = None
         if resume is not None:
             target = {"step": resume.step, "uri": self.checkpoints + resume.folder}
-        plan = await self._plan()
-        self.broadcast({"do": "sync", "epoch": self._round, "resume": target, "plan": plan})
+        self._plan_number = await self._plan()
+        self.broadcast({
+            "do": "sync", "epoch": self._round, "resume": target, "plan": self._plan_number,
+        })  # fmt: skip
         pods = self.config.pods
         await self._until(
             lambda: (
@@ -160,14 +162,16 @@ class Leader(Hub):
         return True
 
     async def _plan(self) -> int:
-        """Number of the plan in force; a revised one is written before anyone reads it."""
+        """Number of the plan in force, the newest; after a rollback it is revised before anyone
+        reads it."""
+        output, agent = self.config.spec.output.uri, self.pod.agent
+        number, plan = await agent.call("newest_plan", uri=output)
         times = rollbacks(self._book.ledger)
-        if times:
-            output, agent = self.config.spec.output.uri, self.pod.agent
-            first = await agent.call("read_json", uri=join(output, plan_name(1)))
-            uri = join(output, plan_name(1 + times))
-            await agent.call("write_json", uri=uri, document=revised(first, times))
-        return 1 + times
+        if plan and times > plan.get(ROLLBACKS, 0):
+            number += 1
+            uri = join(output, plan_name(number))
+            await agent.call("write_json", uri=uri, document=revised(plan, times))
+        return int(max(1, number))
 
     def _restore(self, resume: Candidate | None, facts: Message) -> None:
         self.state.restore(resume.step if resume else 0, facts.get("series", []))
@@ -182,7 +186,7 @@ class Leader(Hub):
         config = self.config
         number = await self._book.begin(
             step, pods=[self.members[i].pod for i in sorted(self.members)],
-            worldSize=config.world_size, plan=1 + rollbacks(self._book.ledger),
+            worldSize=config.world_size, plan=self._plan_number,
         )  # fmt: skip
         self._commits.forget()
         self._saves.clear()
