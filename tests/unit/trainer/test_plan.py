@@ -125,7 +125,13 @@ def test_steps():
     assert plan(job(training={"epochs": 0.1}), train_rows=100).steps == 1
     assert plan(job(training={"maxSteps": 9}), train_rows=100).steps == 9
     assert plan(job(training={"maxSteps": 100})).checkpoint_every == 10
-    assert plan(job(checkpointing={"everySteps": 7})).checkpoint_every == 7
+    by_steps = plan(job(checkpointing={"everySteps": 7}))
+    assert (by_steps.checkpoint_every, by_steps.checkpoint_seconds) == (7, None)
+    by_time = plan(job(training={"maxSteps": 100}, checkpointing={"everyMinutes": 7}))
+    assert (by_time.checkpoint_every, by_time.checkpoint_seconds) == (10, 420)
+    chosen = plan(job(2))
+    assert chosen.checkpoint_seconds is not None
+    assert "one of 2 pods is assumed lost in 12.0 h" in " ".join(chosen.reasons)
 
 
 def test_less_memory_means_smaller_micro_batches_then_refusal():
