@@ -293,6 +293,8 @@ class ProgressReport(Document):
     """What the run used."""
     failure: Failure | None = None
     """Why the run failed."""
+    finished_at: Annotated[str, Field(max_length=40)] | None = None
+    """When the run had been finished before this pod began, which therefore did nothing."""
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:
