@@ -5,8 +5,9 @@ Field docstrings become the CRD's descriptions and docs/api.md.
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from finetune_api import rules
 from finetune_api.base import Document
 from finetune_api.shapes import OutputUri
 
@@ -15,7 +16,12 @@ class Checkpointing(Document):
     """When training state is saved, and what of it stays."""
 
     every_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Optimizer steps between checkpoints. Default: ten checkpoints a run."""
+    """Optimizer steps between checkpoints, at which the validation loss is measured as well.
+    Default: ten a run, and more in between by time."""
+    every_minutes: Annotated[int, Field(ge=1, le=10_080)] | None = None
+    """Minutes of training after which a checkpoint is saved beside those ten. Default: from what
+    saving costs and how often a pod is assumed to be lost; shown in `status.plan`. Excludes
+    `everySteps`. One that is due while the one before is still on its way to the bucket waits."""
     keep_last: Annotated[int, Field(ge=1, le=1000)] = 2
     """Newest checkpoints that stay in the bucket. Older ones are deleted when a newer one is
     complete, except the best (`keepBest`) and those beside whose files lies an object `PINNED`."""
@@ -32,3 +38,5 @@ class Checkpointing(Document):
     grace_seconds: Annotated[int, Field(ge=10, le=86400)] | None = None
     """Time a pod gets to save when it is asked to leave. Default: from the checkpoint's size, at
     least 60."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.checkpointing"))

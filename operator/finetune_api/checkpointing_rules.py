@@ -12,6 +12,12 @@ def _apart(spec: Any) -> bool:
 
 RULES: tuple[Rule, ...] = (
     Rule(
+        scope="spec.checkpointing",
+        cel="!(has(self.everySteps) && has(self.everyMinutes))",
+        message="set at most one of everySteps, everyMinutes",
+        holds=lambda asked: asked.every_steps is None or asked.every_minutes is None,
+    ),
+    Rule(
         scope="spec",
         cel="!has(self.checkpointing.resumeFrom) || "
         "!(self.checkpointing.resumeFrom.startsWith(self.output.uri) || "

@@ -199,7 +199,9 @@ class Plan(Document):
     steps_per_epoch: Annotated[int, Field(ge=1)]
     """Optimizer steps of one pass over the training rows."""
     checkpoint_every: Annotated[int, Field(ge=1)]
-    """Steps between checkpoints."""
+    """Steps between checkpoints with a validation."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of training after which a checkpoint is saved in between; absent: none is."""
     memory_bytes: Annotated[int, Field(ge=0)]
     """Estimated memory of a rank."""
     reasons: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=16)] = Field(
@@ -291,6 +293,8 @@ class ProgressReport(Document):
     """What the run used."""
     failure: Failure | None = None
     """Why the run failed."""
+    finished_at: Annotated[str, Field(max_length=40)] | None = None
+    """When the run had been finished before this pod began, which therefore did nothing."""
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:

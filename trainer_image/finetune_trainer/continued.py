@@ -39,6 +39,13 @@ class Origin:
         """The step it was saved after."""
         return int(self.manifest["step"])
 
+    @property
+    def binding(self) -> dict[str, Any]:
+        """What a plan keeps to: the layout of the states, and the run's own batch."""
+        kept = ("strategy", "zeroStage", "precision", "worldSize")
+        names = (*kept, "globalBatch") if self.is_own else kept
+        return {name: self.manifest[name] for name in names if name in self.manifest}
+
 
 def what_must_be_alike(job: JobConfig, report: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs must have in common so that one can go on from the other's checkpoint, by the
@@ -85,8 +92,6 @@ def origin_of(job: JobConfig, store: ObjectStore) -> Origin | None:
             )
         found = newest
     _check(found, what_must_be_alike(job, {}))
-    if found.manifest.get("strategy") == "DeepSpeed":
-        _same(found, "ranks", found.manifest.get("worldSize"), job.world_size)
     return found
 
 

@@ -26,7 +26,8 @@ from finetune_api.job import Strategy
 from finetune_api.jobconfig import Device, JobConfig
 from finetune_api.progress import Plan
 from finetune_api.rules import WHOLE_METHODS, WHOLE_OPTIMIZERS
-from finetune_api.training import Precision
+from finetune_api.training import Optimizer, Precision
+from finetune_trainer.cadence import checkpoint_seconds
 
 MI, GI = 2**20, 2**30
 RANK_PROCESS_BYTES = {Device.CPU: 1024 * MI, Device.CUDA: 1536 * MI}
@@ -86,6 +87,8 @@ def make_plan(
     if half and training.precision is Precision.AUTO:
         reasons.append("precision bf16: GPUs from Ampere on; older ones compute in fp32")
     global_batch, per_rank = _batch(config)
+    if written is not None and "globalBatch" in written:
+        global_batch, per_rank = _batch_of(config, written)
     budget = _budget(config)
 
     checkpointing = bool(training.gradient_checkpointing)
@@ -112,6 +115,12 @@ def make_plan(
     if every is None:
         every = max(1, math.ceil(steps / defaults.CHECKPOINTS_PER_RUN))
         reasons.append(f"a checkpoint every {every} steps: {defaults.CHECKPOINTS_PER_RUN} a run")
+    saved = _saved_bytes(config, shape, stage, 2 if half else FLOAT32)
+    seconds = checkpoint_seconds(
+        saved, pods=config.pods, upload_rate=SAVE_RATE,
+        minutes=spec.checkpointing.every_minutes,
+        by_steps=spec.checkpointing.every_steps is not None, tell=reasons.append,
+    )  # fmt: skip
     rate = training.learning_rate
     if rate is None:
         rate = defaults.learning_rate(spec.method, spec.objective)
@@ -130,6 +139,7 @@ def make_plan(
         steps=steps,
         steps_per_epoch=per_epoch,
         checkpoint_every=min(every, steps),
+        checkpoint_seconds=seconds,
         memory_bytes=need(stage, micro),
         reasons=reasons,
     )
@@ -156,6 +166,31 @@ def _batch(config: JobConfig) -> tuple[int, int]:
             f"set it to a multiple of {ranks}, for example {' or '.join(valid)}",
         )
     return batch, batch // ranks
+
+
+def _batch_of(config: JobConfig, written: Mapping[str, Any]) -> tuple[int, int]:
+    """The global batch of the run's checkpoints, and a rank's share of it."""
+    ranks, batch = config.world_size, int(written["globalBatch"])
+    if batch % ranks:
+        valid = ", ".join(str(size) for size in _divisors(batch)[-8:])
+        raise UserError(
+            f"the run's checkpoints were made with {batch} rows a step, which {ranks} ranks cannot "
+            "share evenly",
+            f"set resources so that nodes × ranks of a node is one of {valid}",
+        )
+    return batch, batch // ranks
+
+
+def _saved_bytes(
+    config: JobConfig, shape: ModelShape, stage: int | None, compute_bytes: int
+) -> int:
+    """Size of a checkpoint over all ranks."""
+    training = config.spec.training
+    return checkpoint_bytes(
+        shape, zero_stage=stage, compute_bytes=compute_bytes,
+        state_bytes=STATE_BYTES[training.optimizer],
+        with_best=training.early_stopping.restore_best,
+    )  # fmt: skip
 
 
 def rank_bytes(
@@ -233,6 +268,16 @@ def _stage_of(
             f"the checkpoint that the run goes on from was written with {name} in "
             f"{written['precision']}, and this plan computes in {precision}",
             "use the same kind of device and training.precision, or begin anew",
+        )
+    if (
+        is_split
+        and written.get("worldSize") != config.world_size
+        and config.spec.training.optimizer is Optimizer.ADAMW_8BIT
+    ):
+        raise UserError(
+            f"the states of AdamW8bit were split over {written.get('worldSize')} ranks in blocks, "
+            f"which {config.world_size} ranks cannot share",
+            "go on with as many ranks as wrote the checkpoint",
         )
     reasons.append(f"strategy {name}: that of the checkpoint that the run goes on from")
     return stage
@@ -312,12 +357,7 @@ def make_needs(
     host = plan.memory_bytes if not cuda else loading(shape, world=plan.ranks, zero_stage=None)
     rank = RANK_PROCESS_BYTES[config.device] + host
     memory = math.ceil((POD_BYTES + config.ranks_per_pod * rank) / (64 * MI)) * 64
-    compute_bytes = 2 if plan.precision == "bf16" else FLOAT32
-    saved = checkpoint_bytes(
-        shape, zero_stage=stage, compute_bytes=compute_bytes,
-        state_bytes=STATE_BYTES[spec.training.optimizer],
-        with_best=spec.training.early_stopping.restore_best,
-    )  # fmt: skip
+    saved = _saved_bytes(config, shape, stage, 2 if plan.precision == "bf16" else FLOAT32)
     disk = math.ceil((model_bytes + data_bytes + LOCAL_CHECKPOINTS * saved + GI) / GI)
     grace = max(defaults.MIN_GRACE_SECONDS, math.ceil(GRACE_FACTOR * saved / SAVE_RATE))
     return Needs(

@@ -146,9 +146,24 @@ def prepare(
             continued.check(origin, job, report, steps=plan.steps)
             continued.take(origin, job, store, fingerprint)
             say(f"goes on from step {origin.step} of {origin.folder}")
-        store.write_json(f"{job.spec.output.uri}{plan_name(1)}", plan.to_wire())
+        plan = _store_plan(store, job.spec.output.uri, plan)
+        result = result.model_copy(update={"plan": plan})
         say(f"{plan.steps} steps of {plan.global_batch} rows; {'; '.join(plan.reasons)}")
         return result
+
+
+def _store_plan(store: ObjectStore, output: str, made: Plan) -> Plan:
+    """Write the run's next plan, where what it says is new; the plan in force."""
+    from finetune_trainer.gang.rollback import ROLLBACKS, revised
+    from finetune_trainer.storage.plans import newest_plan
+
+    number, newest = newest_plan(store, output)
+    plan = made.to_wire()
+    if times := newest.get(ROLLBACKS, 0):
+        plan = revised(plan, times)
+    if {**plan, "reasons": []} != {**newest, "reasons": []}:
+        store.write_json(f"{output}{plan_name(number + 1)}", plan)
+    return Plan.model_validate(plan, extra="ignore")
 
 
 @contextmanager
@@ -288,7 +303,7 @@ def _result(
         job, shape, passes, train_rows=summary.train_rows, max_length=length,
         max_length_reason=report["maxLength"]["reason"], sequences=report["sequences"],
         can_checkpoint=model_to_train.supports_gradient_checkpointing,
-        written=origin.manifest if origin is not None else None, pretend_gpus=pretend_gpus,
+        written=origin.binding if origin is not None else None, pretend_gpus=pretend_gpus,
     )  # fmt: skip
     needs = make_needs(job, plan, shape, model_bytes=model.bytes, data_bytes=report["bytes"])
     folder = f"{job.spec.output.uri}prepared/{fingerprint}/"

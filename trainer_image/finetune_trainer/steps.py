@@ -20,8 +20,8 @@ from finetune_trainer.telemetry.channel import Channel
 class StepCallback(TrainerCallback):
     """Decides at each step, on all ranks alike, whether to save, validate or stop.
 
-    One all-gather a step carries the stop flag, the save request and the tokens of each rank: a
-    request that reaches any pod is obeyed by all at the same step.
+    One all-gather a step carries the stop flag, the save request, the tokens and the clock of
+    each rank: a request that reaches any pod is obeyed by all at the same step.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class StepCallback(TrainerCallback):
         self.more: dict[str, float] = {}
         """What an objective tells of the step beside loss and norm."""
         self._values: dict[str, float] = {}
-        self._clock = time.monotonic()
+        self._clock = self._saved = time.monotonic()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
@@ -52,7 +52,7 @@ class StepCallback(TrainerCallback):
         set_peak(parts["optimizer"], parts["lr_scheduler"], self.plan.learning_rate)
         self.best.loaded(state.global_step)
         self.channel.heartbeat(state.global_step)
-        self._clock = time.monotonic()
+        self._clock = self._saved = time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -61,7 +61,9 @@ class StepCallback(TrainerCallback):
         step = state.global_step
         seconds = time.monotonic() - self._clock
         stop = self.places.stop_request.exists()
-        told = self.gang.gather_rows([int(stop), self._save_request(), self.tokens])
+        told = self.gang.gather_rows(
+            [int(stop), self._save_request(), self.tokens, int(self._waited_long())]
+        )
         tokens = sum(row[2] for row in told)
         self.tokens = 0
         self.stopped = any(row[0] for row in told)
@@ -70,7 +72,8 @@ class StepCallback(TrainerCallback):
         due = step % self.plan.checkpoint_every == 0 or step >= self.plan.steps
         if request:
             self._obeyed.add(request)
-        control.should_save = bool(due or request or self.stopped)
+        by_time = any(row[3] for row in told)
+        control.should_save = bool(due or request or by_time or self.stopped)
         self.channel.heartbeat(step)
         if due and not self.stopped:
             self._values["eval_loss"] = self.validate()
@@ -79,6 +82,14 @@ class StepCallback(TrainerCallback):
         control.should_training_stop = self.stopped or ended
         self._clock = time.monotonic()
         return control
+
+    def _waited_long(self) -> bool:
+        """Rank 0's clock: is a checkpoint due by time? Not while one is on its way to the bucket,
+        which would only fall behind."""
+        limit = self.plan.checkpoint_seconds
+        if limit is None or not self.gang.is_main or time.monotonic() - self._saved < limit:
+            return False
+        return not any(self.places.uploading.glob("step-*"))
 
     def _save_request(self) -> int:
         """The pending request as a number, 0 when there is none or it was obeyed already."""
@@ -121,4 +132,4 @@ class StepCallback(TrainerCallback):
     ) -> None:
         """Saving is not part of the next step's time."""
         self.channel.heartbeat(state.global_step)
-        self._clock = time.monotonic()
+        self._clock = self._saved = time.monotonic()

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from finetune_api.errors import JobError
-from finetune_trainer import checkpoint, zero
+from finetune_trainer import checkpoint, reshard, zero
 from finetune_trainer.arguments import arguments
 from finetune_trainer.batches import GlobalBatches
 from finetune_trainer.best import BestWeights
@@ -126,15 +126,17 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     gang.barrier()
     strength = spec.training.l2sp
     near_base = NearBase(model, strength) if strength else None
+    fitting = reshard.fitted(resume, session) if resume is not None else None
     zero.split(session, model)
+    own = {"max_steps": last, "seed": spec.training.seed + (fitting != resume)}
     trainer = task.trainer(
-        arguments(session, model) | {"max_steps": last}, session=session, order=order,
+        arguments(session, model) | own, session=session, order=order,
         steps=steps, model=model, near_base=near_base, train_dataset=rows.dataset,
         data_collator=rows.collate,
     )  # fmt: skip
-    if resume is not None:
-        _check_own_state(resume, gang)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if fitting is not None and fitting == resume:
+        _check_own_state(fitting, gang)
+    trainer.train(resume_from_checkpoint=str(fitting) if fitting else None)
     if not steps.stopped and best.restore() and gang.is_main:
         session.channel.best(best.best.step, best.best.loss)
     return steps

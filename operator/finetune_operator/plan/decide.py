@@ -131,6 +131,8 @@ def _completed(status: FineTuneJobStatus, observed: Observed) -> Verdict:
     progress = fields.get("progress", status.progress)
     steps = messages.trained(progress) if progress is not None else "trained"
     message = f"{steps}; results in {where}" if where else steps
+    if report is not None and report.finished_at:
+        message += f"; finished at {report.finished_at} already, nothing was done again"
     return Verdict(
         conditions={
             **(results(report) if report is not None else {}),

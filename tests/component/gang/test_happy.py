@@ -70,6 +70,13 @@ def test_a_new_index_0_that_finds_final_leaves_with_success(gang: Callable[..., 
     assert run.wait(seconds=10) == 0
     assert run.rank_pids(0) == []
     assert len(run.attempts()) == 1
+    told, final = run.termination(), run.read("final.json") or {}
+    assert told["finishedAt"] == final["finishedAt"]
+    assert (told["stage"], told["step"], told["totalSteps"]) == ("done", 2, 2)
+    assert told["evaluation"][0]["tuned"] == "0.9"
+    assert told["artifacts"]["adapter"] == f"{run.output}adapter/"
+    said = f"this run finished at {final['finishedAt']}: nothing to do"
+    assert said in (run.folder / "pod-0.log").read_text()
 
 
 def test_save_on_request_is_idempotent(gang: Callable[..., GangRun]) -> None:

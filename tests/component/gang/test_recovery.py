@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from tests.component.gang.gang import GangRun, wait_for
+from tests.component.gang.gang import PLAN, GangRun, wait_for
 from tests.component.gang.test_happy import expected_weights
 
 STEPS = {"steps": 24, "every": 4, "seconds": 0.1}
@@ -115,3 +115,24 @@ def test_a_run_that_went_back_ends_well_and_a_plain_one_stops_at_once(
     plain.start_all()
     assert plain.wait() == 43, plain.logs()
     assert len(plain.attempts()) == 1
+
+
+def test_a_suspended_run_goes_on_with_fewer_pods_and_the_newest_plan(
+    gang: Callable[..., GangRun],
+) -> None:
+    wide = gang(pods=2, **STEPS)
+    wide.start_all()
+    wide.at_step(6)
+    for index in (0, 1):
+        wide.terminate(index)
+    assert [wide.wait(index) for index in (0, 1)] == [50, 50], wide.logs()
+    narrow = gang(pods=1, output=wide.output, **STEPS)
+    narrow.store.write_json(f"{wide.output}plan-2.json", {**PLAN, "ranks": 1})
+    narrow.start_all()
+    assert narrow.wait() == 0, narrow.logs()
+
+    first, second = narrow.attempts()
+    assert (first["plan"], first["worldSize"], second["plan"], second["worldSize"]) == (1, 2, 2, 1)
+    assert second["fromStep"] == first["toStep"] >= 6
+    assert narrow.weights() == expected_weights(24)
+    assert json.loads((narrow.folder / "pod-0" / "plan.json").read_text())["ranks"] == 1

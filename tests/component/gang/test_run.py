@@ -89,6 +89,12 @@ def test_two_pods_on_a_laptop_from_start_to_result(gang: Callable[..., GangRun])
     assert "accuracy: base 0.5, tuned 0.9" in said
     assert f"adapter: {run.output}adapter/" in said
     assert run.weights() == expected_weights()
+    with laptop(run) as process:
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert ": nothing to do" in said
+    assert f"adapter: {run.output}adapter/" in said
+    assert len(run.attempts()) == 1
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(gang: Callable[..., GangRun]) -> None:

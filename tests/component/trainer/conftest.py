@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import JobConfig, build
 from finetune_api.progress import Plan
-from finetune_trainer.config import Places
+from finetune_trainer.config import Places, step_folder
 from finetune_trainer.gang.sync import plan_facts, run_facts
 from finetune_trainer.storage.checkpoints import commit, fetch_checkpoint, upload_part
 from finetune_trainer.storage.objects import open_store
@@ -74,13 +74,12 @@ class Run:
         (file,) = (self.folders[0] / "output").glob("*/*.safetensors")
         return load_file(file)
 
-    def store_newest(self) -> str:
-        """What supervisors do: the newest step to the bucket; gives its address."""
-        newest = sorted((self.folders[0] / "checkpoints").iterdir())[-1].name
-        step, store = int(newest.removeprefix("step-")), open_store(self.job.spec.storage)
-        uri = f"{self.job.spec.output.uri}checkpoints/a0001/{newest}/"
+    def store(self, step: int) -> str:
+        """What supervisors do: a step to the bucket; gives its address."""
+        store, name = open_store(self.job.spec.storage), step_folder(step)
+        uri = f"{self.job.spec.output.uri}checkpoints/a0001/{name}/"
         for pod, folder in enumerate(self.folders):
-            upload_part(store, folder / "checkpoints" / newest, uri, pod=pod, attempt=1, step=step)
+            upload_part(store, folder / "checkpoints" / name, uri, pod=pod, attempt=1, step=step)
         places = Places(self.folders[0])
         facts = {
             **plan_facts(places), "run": run_facts(self.job, places),

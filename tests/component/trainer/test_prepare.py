@@ -71,6 +71,25 @@ def test_unchanged_inputs_are_used_again(bench):
     assert message["plan"]["ranks"] == 2
 
 
+def test_another_number_of_ranks_is_another_plan_and_the_same_is_none(bench):
+    first = bench.job(LORA)
+    place = {"output": first.spec.output.to_wire()}
+    for ranks, expected in ((1, [1]), (1, [1]), (2, [1, 2]), (2, [1, 2])):
+        _, message = bench.prepare(bench.job(LORA, ranks=ranks, **place))
+        plans = {path.name: json.loads(path.read_text()) for path in output(first).glob("plan-*")}
+        assert sorted(plans) == [f"plan-{number}.json" for number in expected]
+        assert plans[f"plan-{expected[-1]}.json"] == message["plan"]
+        assert message["plan"]["ranks"] == ranks
+    # A rollback's smaller rate stays, also when the ranks change again.
+    rate = message["plan"]["learningRate"]
+    slower = message["plan"] | {"learningRate": rate / 2, "rollbacks": 1}
+    (output(first) / "plan-3.json").write_text(json.dumps(slower))
+    _, message = bench.prepare(bench.job(LORA, ranks=4, **place))
+    newest = json.loads((output(first) / "plan-4.json").read_text())
+    assert (newest["ranks"], newest["rollbacks"]) == (4, 1)
+    assert newest["learningRate"] == message["plan"]["learningRate"] == rate / 2
+
+
 def test_half_written_data_is_made_again(bench):
     job = bench.job(LORA)
     _, before = bench.prepare(job)

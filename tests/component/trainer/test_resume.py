@@ -80,6 +80,23 @@ def test_save_on_demand_is_obeyed_once(bench):
     assert [e["step"] for e in run.events("checkpoint", 1)] == [2, 6]
 
 
+@pytest.mark.parametrize("waits", [False, pytest.param(True, marks=pytest.mark.matrix)])
+def test_checkpoints_by_time_change_nothing_and_wait_for_the_upload_before(bench, waits):
+    def on_its_way(rank, folder):
+        (folder / "uploading" / "step-00000001").mkdir(parents=True)
+        return {}
+
+    shape = {"ranks": 2, "micro": 4, "arguments": on_its_way if waits else None}
+    plan = {"checkpoint_every": 4, "checkpoint_seconds": 1e-6}
+    run = bench.run({"lora": {"rank": 4}}, **shape, plan=plan)
+    assert run.codes == [0, 0], run.output
+    saved = [4, 6] if waits else [1, 2, 3, 4, 5, 6]
+    for rank in (0, 1):
+        assert [e["step"] for e in run.events("checkpoint", rank)] == saved
+    validated = [e["step"] for e in run.events("metrics") if "eval_loss" in e["values"]]
+    assert validated == [4, 6]
+
+
 def test_stop_before_training_leaves_free(bench):
     run = bench.run({"lora": {"rank": 4}}, ranks=2, micro=4, arguments=bench.at_step(0, "stop"))
     assert run.codes == [50, 50], run.output

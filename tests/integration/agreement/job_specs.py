@@ -259,7 +259,9 @@ def _output_elsewhere(spec: Any) -> None:
         spec["output"]["uri"] = "s3://results/run/"
 
 
-def _other_runs_elsewhere(spec: Any) -> None:
+def _checkpoints_that_fit(spec: Any) -> None:
+    if "everySteps" in spec.get("checkpointing", {}):
+        spec["checkpointing"].pop("everyMinutes", None)
     source, output = spec.get("checkpointing", {}).get("resumeFrom", "//"), spec["output"]["uri"]
     if source.startswith(output) or output.startswith(source):
         del spec["checkpointing"]["resumeFrom"]
@@ -331,7 +333,7 @@ MENDERS: tuple[Callable[[Any], None], ...] = (
     _keep_one_method, _keep_one_source("validation"), _keep_one_source("test"), _leave_rows,
     _one_length, _no_idle_deepspeed, _tolerations_that_fit, _output_elsewhere,
     _fit_the_task, _media_that_fit, _no_method_that_zero_3_cannot, _hyperparameters_that_fit,
-    _results_that_fit, _augmentation_that_fits, _other_runs_elsewhere,
+    _results_that_fit, _augmentation_that_fits, _checkpoints_that_fit,
 )  # fmt: skip
 
 

@@ -165,6 +165,9 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "dataset.augmentation.text is for": changed(
         ("task", "TextGeneration"), ("dataset.augmentation", {"text": {"swap": 0.1}})
     ),
+    "set at most one of everySteps, everyMinutes": changed(
+        ("checkpointing.everySteps", 5), ("checkpointing.everyMinutes", 5)
+    ),
     "checkpointing.resumeFrom and output.uri": changed(
         ("checkpointing.resumeFrom", "s3://r/a/"), ("output.uri", "s3://r/")
     ),

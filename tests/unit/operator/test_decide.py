@@ -555,6 +555,23 @@ def case(
             says="2000 steps trained; results in s3://m/adapter/",
         ),
         case(
+            "a run that was finished before tells its results again",
+            status=running(JOB),
+            picture=seen(
+                train=train_child(JOB, is_complete=True, finished_at=NOW),
+                train_pods=(
+                    ended(
+                        text=message(
+                            report(stage="done", step=2000, finishedAt="2027-01-14T07:00:00Z")
+                        )
+                    ),
+                ),
+            ),
+            word="Succeeded",
+            condition=("Succeeded", "True", "Completed"),
+            says="2000 steps trained; finished at 2027-01-14T07:00:00Z already, nothing was done",
+        ),
+        case(
             "last words that are a moment late are waited for",
             status=running(JOB),
             picture=seen(train=train_child(JOB, is_complete=True, finished_at=NOW)),

@@ -125,7 +125,13 @@ def test_steps():
     assert plan(job(training={"epochs": 0.1}), train_rows=100).steps == 1
     assert plan(job(training={"maxSteps": 9}), train_rows=100).steps == 9
     assert plan(job(training={"maxSteps": 100})).checkpoint_every == 10
-    assert plan(job(checkpointing={"everySteps": 7})).checkpoint_every == 7
+    by_steps = plan(job(checkpointing={"everySteps": 7}))
+    assert (by_steps.checkpoint_every, by_steps.checkpoint_seconds) == (7, None)
+    by_time = plan(job(training={"maxSteps": 100}, checkpointing={"everyMinutes": 7}))
+    assert (by_time.checkpoint_every, by_time.checkpoint_seconds) == (10, 420)
+    chosen = plan(job(2))
+    assert chosen.checkpoint_seconds is not None
+    assert "one of 2 pods is assumed lost in 12.0 h" in " ".join(chosen.reasons)
 
 
 def test_less_memory_means_smaller_micro_batches_then_refusal():
@@ -256,3 +262,42 @@ def test_a_row_of_two_texts_takes_the_memory_of_two():
     twice = job(training={"perDeviceBatchSize": 8})
     assert plan(made, sequences=2).memory_bytes == plan(twice).memory_bytes
     assert plan(made).memory_bytes < plan(twice).memory_bytes
+
+
+WRITTEN = {"strategy": "DeepSpeed", "zeroStage": 2, "precision": "fp32", "worldSize": 2}
+
+
+@pytest.mark.parametrize(("nodes", "shares"), [(1, 12), (3, 4), (12, 1)])
+def test_a_run_keeps_the_batch_and_the_layout_of_its_checkpoints(nodes, shares):
+    made = plan(job(nodes), written=WRITTEN | {"globalBatch": 12})
+    assert (made.strategy, made.zero_stage, made.global_batch) == ("DeepSpeed", 2, 12)
+    assert made.micro_batch * made.accumulation == shares
+    assert "strategy DeepSpeed ZeRO-2: that of the checkpoint" in " ".join(made.reasons)
+    ddp = plan(job(nodes), written={"strategy": "DDP", "globalBatch": 12})
+    assert (ddp.strategy, ddp.global_batch) == ("DDP", 12)
+
+
+def test_another_runs_checkpoint_binds_the_layout_alone():
+    assert plan(job(3), written=WRITTEN).global_batch == 33
+
+
+@pytest.mark.parametrize(
+    ("changes", "written", "sentence"),
+    [
+        ({"nodes": 5}, {"globalBatch": 12}, "made with 12 rows a step, which 5 ranks cannot share"),
+        ({"distribution": {"strategy": "DDP"}}, {}, "was written with DeepSpeed ZeRO-2, and dist"),
+        ({"distribution": {"deepspeed": {"zeroStage": 3}}}, {}, "was written with DeepSpeed ZeRO"),
+        ({"gpus": 1}, {}, "written with DeepSpeed ZeRO-2 in fp32, and this plan computes in bf16"),
+        ({"training": {"optimizer": "AdamW8bit"}}, {}, "split over 2 ranks in blocks, which 1 r"),
+        ({"distribution": {"strategy": "DeepSpeed"}}, {"strategy": "DDP"}, "was written with DDP"),
+    ],
+)
+def test_what_the_checkpoint_cannot_be_read_with_is_refused(changes, written, sentence):
+    with pytest.raises(UserError) as caught:
+        plan(job(**changes), written=WRITTEN | written)
+    assert sentence in caught.value.message
+
+
+def test_states_in_blocks_go_on_with_as_many_ranks():
+    config = job(2, training={"optimizer": "AdamW8bit"})
+    assert plan(config, written=WRITTEN).zero_stage == 2

@@ -56,6 +56,7 @@ class Hub:
         self._finish = Finish(config, pod, state, self._book)
         self._changed = asyncio.Event()
         self._round = 0
+        self._plan_number = 1
         self._sync_failure: Message | None = None
         self._saves: set[str] = set()
 

@@ -19,7 +19,7 @@ from finetune_trainer.gang.hub import FOREVER, Hub, LeaveError
 from finetune_trainer.gang.ledger import FencedError, Trace
 from finetune_trainer.gang.members import Epoch, Member, Message, Outcome
 from finetune_trainer.gang.pod import Pod
-from finetune_trainer.gang.rollback import may_roll_back, revised, rollbacks
+from finetune_trainer.gang.rollback import ROLLBACKS, may_roll_back, revised, rollbacks
 from finetune_trainer.storage.manifest import MANIFEST, QUARANTINE, Candidate, Listing, resume_order
 from finetune_trainer.storage.uris import join
 
@@ -68,9 +68,9 @@ class Leader(Hub):
 
     async def _run(self) -> Outcome:
         output = self.config.spec.output.uri
-        if await self.pod.agent.call("read_json", uri=final_uri(output)) is not None:
-            self.state.stage = Stage.DONE
-            return self._over(Outcome(0))
+        final = await self.pod.agent.call("read_json", uri=final_uri(output))
+        if final is not None:
+            return await self._finished_before(str(final.get("finishedAt", "")))
         self.pod.inputs().add_done_callback(lambda task: task.cancelled() or task.exception())
         await self._book.load()
         self.state.ledger = self._book.ledger
@@ -82,6 +82,13 @@ class Leader(Hub):
                 outcome = self._release()
             if outcome is not None:
                 return outcome
+
+    async def _finished_before(self, when: str) -> Outcome:
+        """Nothing is left to do: what came out is told again."""
+        print(f"this run finished at {when}: nothing to do", flush=True)  # noqa: T201
+        uri = join(self.config.spec.output.uri, "report", "report.json")
+        self.state.recall(await self.pod.agent.call("read_json", uri=uri) or {}, when)
+        return self._over(Outcome(0))
 
     async def _round_trip(self) -> Outcome | None:
         """One epoch, from gathering to its end; None when another one is to follow."""
@@ -134,8 +141,10 @@ class Leader(Hub):
         target = None
         if resume is not None:
             target = {"step": resume.step, "uri": self.checkpoints + resume.folder}
-        plan = await self._plan()
-        self.broadcast({"do": "sync", "epoch": self._round, "resume": target, "plan": plan})
+        self._plan_number = await self._plan()
+        self.broadcast({
+            "do": "sync", "epoch": self._round, "resume": target, "plan": self._plan_number,
+        })  # fmt: skip
         pods = self.config.pods
         await self._until(
             lambda: (
@@ -160,14 +169,16 @@ class Leader(Hub):
         return True
 
     async def _plan(self) -> int:
-        """Number of the plan in force; a revised one is written before anyone reads it."""
+        """Number of the plan in force, the newest; after a rollback it is revised before anyone
+        reads it."""
+        output, agent = self.config.spec.output.uri, self.pod.agent
+        number, plan = await agent.call("newest_plan", uri=output)
         times = rollbacks(self._book.ledger)
-        if times:
-            output, agent = self.config.spec.output.uri, self.pod.agent
-            first = await agent.call("read_json", uri=join(output, plan_name(1)))
-            uri = join(output, plan_name(1 + times))
-            await agent.call("write_json", uri=uri, document=revised(first, times))
-        return 1 + times
+        if plan and times > plan.get(ROLLBACKS, 0):
+            number += 1
+            uri = join(output, plan_name(number))
+            await agent.call("write_json", uri=uri, document=revised(plan, times))
+        return int(max(1, number))
 
     def _restore(self, resume: Candidate | None, facts: Message) -> None:
         self.state.restore(resume.step if resume else 0, facts.get("series", []))
@@ -182,7 +193,7 @@ class Leader(Hub):
         config = self.config
         number = await self._book.begin(
             step, pods=[self.members[i].pod for i in sorted(self.members)],
-            worldSize=config.world_size, plan=1 + rollbacks(self._book.ledger),
+            worldSize=config.world_size, plan=self._plan_number,
         )  # fmt: skip
         self._commits.forget()
         self._saves.clear()

@@ -64,6 +64,8 @@ class Record:
     from_step: int
     pods: list[str] = field(default_factory=list)
     end: dict[str, Any] | None = None
+    world_size: int = 0
+    """Ranks of it; 0 when that was not told."""
 
     def after(self, seconds: float) -> str | None:
         """The time so long after its start; None when that cannot be read."""
@@ -115,6 +117,7 @@ class Ledger:
                 ledger.records[int(number)] = Record(
                     int(number), str(document.get("start", "")), int(document.get("fromStep", 0)),
                     [str(pod) for pod in document.get("pods", ())],
+                    world_size=int(document.get("worldSize", 0)),
                 )  # fmt: skip
         for name, document in documents.items():
             number, _, kind = name.partition(".")
@@ -182,7 +185,7 @@ class Ledger:
         for record, follower in zip_longest(ordered, ordered[1:]):
             if record.end is None:
                 continue
-            seconds = float(record.end.get("seconds") or 0) * world_size
+            seconds = float(record.end.get("seconds") or 0) * (record.world_size or world_size)
             total += seconds
             if follower is None:
                 continue
@@ -240,7 +243,10 @@ class LedgerBook:
         """Open the next attempt; another index 0 that has opened it fences this one."""
         await self.fence()
         number = self.ledger.last + 1
-        record = Record(number, now_text(), from_step, facts.get("pods", []))
+        record = Record(
+            number, now_text(), from_step, facts.get("pods", []),
+            world_size=facts.get("worldSize", 0),
+        )  # fmt: skip
         document = {
             "apiVersion": API_VERSION, "number": number, "start": record.start,
             "fromStep": from_step, **facts,

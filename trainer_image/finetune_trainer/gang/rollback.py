@@ -10,6 +10,8 @@ from finetune_trainer.gang.ledger import Ledger
 MOST = 2
 FACTOR = 0.5
 """Of the learning rate that failed."""
+ROLLBACKS = "rollbacks"
+"""In a plan: how many of them it takes into account."""
 
 
 def rollbacks(ledger: Ledger) -> int:
@@ -23,10 +25,11 @@ def may_roll_back(asked: NonFinite, ledger: Ledger) -> bool:
 
 
 def revised(plan: Mapping[str, Any], times: int) -> dict[str, Any]:
-    """Prepare's plan, as it is after so many rollbacks."""
-    rate = plan["learningRate"] * FACTOR**times
+    """A plan, as it is after so many rollbacks."""
+    rate = plan["learningRate"] * FACTOR ** (times - plan.get(ROLLBACKS, 0))
     reason = f"learning rate {rate:g}: the loss became no number {times} {_times(times)}"
-    return {**plan, "learningRate": rate, "reasons": [*plan.get("reasons", [])[:15], reason]}
+    reasons = [*plan.get("reasons", [])[:15], reason]
+    return {**plan, "learningRate": rate, "reasons": reasons, ROLLBACKS: times}
 
 
 def _times(count: int) -> str:

@@ -93,6 +93,8 @@ class RunState:
     artifacts: Artifacts = field(default_factory=Artifacts)
     failure: Failure | None = None
     step_seconds: StepSeconds = field(default_factory=StepSeconds)
+    recalled: ProgressReport | None = None
+    """The report of a run that was finished before."""
 
     def on_metrics(self, event: Mapping[str, Any]) -> None:
         """Numbers of one step from rank 0."""
@@ -119,6 +121,17 @@ class RunState:
         """The curve in order."""
         return [self.points[step] for step in sorted(self.points)]
 
+    def recall(self, stored: Mapping[str, Any], finished_at: str) -> None:
+        """The run was finished before: what it came to is in its stored report, if that is
+        readable."""
+        self.stage = Stage.DONE
+        try:
+            self.recalled = ProgressReport.read(dict(stored)).model_copy(
+                update={"stage": Stage.DONE, "finished_at": finished_at, "reported_at": now_text()}
+            )
+        except ValueError as error:
+            print(f"its report cannot be read: {error}", flush=True)  # noqa: T201
+
     def restore(self, step: int, series: list[dict[str, Any]]) -> None:
         """Go back to ``step``: points above it will be computed again."""
         if not self.points:
@@ -128,6 +141,8 @@ class RunState:
 
     def report(self) -> ProgressReport:
         """The report as of now."""
+        if self.recalled is not None:
+            return self.recalled
         return ProgressReport(
             stage=self.stage,
             attempt=self.attempt,

@@ -87,6 +87,8 @@ def summary(report: ProgressReport, code: int) -> list[str]:
     ]
     if report.best is not None:
         lines.insert(0, f"best step {report.best.step}: validation loss {report.best.loss}")
+    if report.finished_at:
+        lines.insert(0, f"this run finished at {report.finished_at}: nothing to do")
     results = report.artifacts.to_wire()
     lines += [f"{name}: {uri}" for name, uri in results.items()]
     if code and report.failure is not None:

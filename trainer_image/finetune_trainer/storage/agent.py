@@ -22,6 +22,7 @@ from finetune_trainer.config import credentials_folder, hub_token_folder, load_c
 from finetune_trainer.storage import checkpoints
 from finetune_trainer.storage.faults import DamagedObjectError, UnreachableError
 from finetune_trainer.storage.objects import ObjectStore, open_store
+from finetune_trainer.storage.plans import newest_plan
 from finetune_trainer.storage.transfer import Progress, upload
 
 CALLS_AT_ONCE = 6
@@ -47,6 +48,10 @@ class Calls:
     def list(self, progress: Progress, uri: str) -> Any:
         """Relative names below a folder."""
         return [o.key_relative for o in self.store.list(uri, required=False)]
+
+    def newest_plan(self, progress: Progress, uri: str) -> Any:
+        """Number and content of a run's newest plan."""
+        return newest_plan(self.store, uri)
 
     def read_documents(self, progress: Progress, uri: str) -> Any:
         """All JSON objects directly below a folder."""

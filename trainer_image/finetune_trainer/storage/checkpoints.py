@@ -151,7 +151,8 @@ def fetch_checkpoint(
     """Fetch what a pod needs of a step: all but other pods' rank files, unless the world changed.
 
     Files that the local disk still has with the manifest's hash are linked, not fetched; the folder
-    appears under its name only when all of it is verified. Gives the manifest without its files.
+    appears under its name, its manifest within, only when all of it is verified. Gives the manifest
+    without its files.
     """
     document = read_manifest(store, folder)
     everything = document.get("worldSize") != world_size
@@ -163,6 +164,7 @@ def fetch_checkpoint(
     expected = {r.path: r.sha256 for r in records if r.path not in linked}
     if expected:
         download(store, folder, unfinished, expected=expected, on_progress=on_progress)
+    (unfinished / MANIFEST).write_text(json.dumps(document))
     shutil.rmtree(destination, ignore_errors=True)
     unfinished.rename(destination)
     facts = {k: v for k, v in document.items() if k not in ("files", "parts")}
