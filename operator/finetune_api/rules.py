@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from finetune_api import augmentation_rules, objective_rules
+from finetune_api import augmentation_rules, evaluation_rules, objective_rules
 from finetune_api.learning import (
     LAYOUTS,
     METRICS,
@@ -367,6 +367,7 @@ RULES: tuple[Rule, ...] = (
         holds=lambda scheduling: all(_tolerates(one) for one in scheduling.tolerations or ()),
     ),
     *augmentation_rules.RULES,
+    *evaluation_rules.RULES,
     *objective_rules.RULES,
     *MEDIA_RULES,
 )
