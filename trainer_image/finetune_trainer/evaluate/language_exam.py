@@ -30,8 +30,11 @@ def of_rows(session: Session, tokenizer: Any, model: Any, folder: Path) -> Exam:
             partial(texts.compare, seed=seed),
         )
     writer = Writer(session, tokenizer, rows)
+    asked = [row.prompt for row in writer.references()]
     wanted = [row.answer for row in writer.references()]
     return Exam(
         lambda model: np.array(writer.answers(model)),
-        lambda base, tuned: answers.compare(wanted, base.tolist(), tuned.tolist(), seed=seed),
+        lambda base, tuned: answers.compare(
+            asked, wanted, base.tolist(), tuned.tolist(), seed=seed
+        ),
     )
