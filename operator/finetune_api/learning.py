@@ -87,6 +87,10 @@ LAYOUTS: dict[Task | Objective, tuple[Layout, ...]] = {
 """Layouts that a task, or an objective of TextGeneration, understands; the first is expected when
 nothing tells."""
 
+GENERAL_LAYOUTS = (Layout.TEXT, Layout.PROMPT_COMPLETION, Layout.MESSAGES)
+"""Layouts of the general set of a language model, whatever it learns; of all others it is that of
+their own rows."""
+
 METRICS: dict[Task | Objective, tuple[str, ...]] = {
     Task.TEXT_CLASSIFICATION: ("accuracy", "macro_f1", "micro_f1", "r2", "spearman", "mae"),
     Task.TOKEN_CLASSIFICATION: ("micro_f1", "macro_f1"),
@@ -116,6 +120,12 @@ MEDIA: dict[Task, Media] = {
 
 WRITING = (Task.TEXT_GENERATION, Task.SUMMARIZATION, Task.TRANSLATION)
 """Tasks whose output layer writes tokens and belongs to the base model."""
+
+
+def general_layouts(task: Task, objective: Objective | None) -> tuple[Layout, ...]:
+    """Layouts that a general set may have; none: that of the training rows."""
+    writes = task is Task.TEXT_GENERATION and objective is not Objective.REWARD
+    return GENERAL_LAYOUTS if writes else ()
 
 
 def learnt(task: Task, objective: Objective | None) -> Task | Objective:

@@ -287,6 +287,8 @@ class ProgressReport(Document):
     """The last ten attempts."""
     evaluation: list[EvaluationResult] = Field(default_factory=list)
     """Base against tuned."""
+    forgetting: list[EvaluationResult] = Field(default_factory=list)
+    """Base against tuned on the general set."""
     artifacts: Artifacts = Field(default_factory=Artifacts)
     """Where results are."""
     accounting: Accounting = Field(default_factory=Accounting)

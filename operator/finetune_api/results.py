@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from finetune_api.base import Document
-from finetune_api.shapes import OutputUri, Word
+from finetune_api.shapes import ObjectUri, OutputUri, Word
 
 
 class Gate(Document):
@@ -21,12 +21,26 @@ class Gate(Document):
     """By how much it must be better on the test rows; any gain counts with 0."""
 
 
+class Forgetting(Document):
+    """A general set: what the model could do before, and is to be able to do still."""
+
+    uri: ObjectUri
+    """A file, or every data file below a prefix. For TextGeneration plain texts (column
+    `dataset.columns.text`, or `.txt` files), compared by perplexity, or prompts with completions or
+    conversations, compared by the answers that are written; for objective Reward and for other
+    tasks rows as those of `dataset.test`, compared by the same metrics. Training rows that stand in
+    it as well are left out of it."""
+
+
 class Evaluation(Document):
-    """How base and tuned model are compared on the test rows."""
+    """How base and tuned model are compared on the test rows, and on a general set."""
 
     gate: Gate | None = None
     """A run that does not reach it ends as failed with reason GateNotMet: its report is kept, its
     adapter or model is not. Default: every run succeeds that trains to its end."""
+    forgetting: Forgetting | None = None
+    """Rows of another kind than those that are learnt, on which base and tuned model are compared
+    as well: what the model has lost of what its base could do. It is told, and decides nothing."""
 
 
 class Artifact(StrEnum):

@@ -9,7 +9,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from finetune_api import augmentation_rules, checkpointing_rules, objective_rules
+from finetune_api import (
+    augmentation_rules,
+    checkpointing_rules,
+    evaluation_rules,
+    objective_rules,
+)
 from finetune_api.learning import (
     LAYOUTS,
     METRICS,
@@ -367,6 +372,7 @@ RULES: tuple[Rule, ...] = (
         holds=lambda scheduling: all(_tolerates(one) for one in scheduling.tolerations or ()),
     ),
     *augmentation_rules.RULES,
+    *evaluation_rules.RULES,
     *objective_rules.RULES,
     *checkpointing_rules.RULES,
     *MEDIA_RULES,

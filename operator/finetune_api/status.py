@@ -134,6 +134,10 @@ class FineTuneJobStatus(Document):
         default_factory=list
     )
     """Base against tuned model."""
+    forgetting: Annotated[list[EvaluationResult], Field(max_length=32)] = Field(
+        default_factory=list
+    )
+    """Base against tuned model on the general set."""
     artifacts: Artifacts | None = None
     """Where results are."""
     accounting: Accounting | None = None

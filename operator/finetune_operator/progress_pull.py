@@ -109,4 +109,5 @@ def turning_points(report: ProgressReport) -> object:
         report.checkpoint is not None,
         len(report.attempts),
         len(report.evaluation),
+        len(report.forgetting),
     )

@@ -6,13 +6,14 @@ from typing import Any
 
 from finetune_api.results import Artifact
 from finetune_trainer import zero
+from finetune_trainer.evaluate.report import EVALUATION, FORGETTING
 from finetune_trainer.model.card import write_card
 from finetune_trainer.model.files import write_model
 from finetune_trainer.model.merge import merge
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.task import Task
 
-COMPARISON, MERGE, DATA = "evaluation.json", "merge.json", "data-report.json"
+MERGE, DATA = "merge.json", "data-report.json"
 
 
 def export(session: Session, task: Task, model: Any, tokenizer: Any) -> None:
@@ -43,6 +44,10 @@ def _complete(session: Session, task: Task, folder: Path) -> None:
     """What belongs beside weights and tokenizer."""
     task.describe(folder)
     if session.job.spec.output.model_card:
-        comparison = json.loads((session.places.report / COMPARISON).read_text())
+        comparisons = {
+            name: json.loads(path.read_text())
+            for name in (EVALUATION, FORGETTING)
+            if (path := session.places.report / f"{name}.json").exists()
+        }
         data = json.loads((session.places.prepared / DATA).read_text())
-        write_card(folder, session.job, session.plan, comparison, data)
+        write_card(folder, session.job, session.plan, comparisons, data)

@@ -17,7 +17,7 @@ from finetune_api import names
 from finetune_api.errors import JobError, UserError
 from finetune_api.exits import EXIT_CODES, TERMINATION_LIMIT, ExitClass, Failure
 from finetune_api.jobconfig import JobConfig
-from finetune_api.learning import LAYOUTS, learnt
+from finetune_api.learning import LAYOUTS, general_layouts, learnt
 from finetune_api.progress import (
     PREPARED_LIMIT,
     PROGRESS_VERSION,
@@ -213,7 +213,10 @@ def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
 
     layouts = LAYOUTS[learnt(job.spec.task, job.spec.objective)]
     seed = job.spec.training.seed
-    rows = read(files, job.spec.dataset, layouts, seed=seed, scratch=scratch / "work")
+    rows = read(
+        files, job.spec.dataset, layouts, seed=seed, scratch=scratch / "work",
+        general_layouts=general_layouts(job.spec.task, job.spec.objective),
+    )  # fmt: skip
     languages.forget()
     found = rows.gathered
     of = f" of {len(found.labels)} classes" if found.labels else ""
@@ -258,19 +261,29 @@ def _build(
     model: str,
 ) -> dict[str, Any]:
     """Make the prepared folder; its report."""
+    from finetune_trainer.data import general_build
     from finetune_trainer.data.build import build
-    from finetune_trainer.data.gather import PART_NAMES
+    from finetune_trainer.data.gather import FILE_PARTS
     from finetune_trainer.tasks.registry import task_class
 
     out = scratch / "prepared"
+    encoding = task_class(job.spec).encoding(job, loaded.tokenizer)
     built = build(
-        rows, job.spec.dataset, task_class(job.spec).encoding(job, loaded.tokenizer),
+        rows, job.spec.dataset, encoding,
         seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
         model_config=loaded.config, virtual_tokens=job.spec.method.virtual_tokens,
         scratch=scratch / "work", out=out, say=say,
     )  # fmt: skip
-    named = [{"part": PART_NAMES[part], "name": name, "sha256": sha} for part, name, sha in hashes]
-    report = built.report | {
+    report = dict(built.report)
+    if rows.general is not None:
+        report["general"] = general_build.build(
+            rows.general, job, encoding, built.max_length.tokens,
+            tokenizer=loaded.tokenizer, model_config=loaded.config,
+            scratch=scratch / "work/general", out=out, say=say,
+        )  # fmt: skip
+        report["bytes"] = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    named = [{"part": FILE_PARTS[part], "name": name, "sha256": sha} for part, name, sha in hashes]
+    report |= {
         "fingerprint": fingerprint, "labels": built.labels, "hashes": named, "model": model
     }  # fmt: skip
     (out / "data-report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))

@@ -85,6 +85,7 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
 def _stages(session: Any, resume: Path | None) -> None:
     from finetune_trainer import zero
     from finetune_trainer.evaluate import gate
+    from finetune_trainer.evaluate.forgetting import Forgetting
     from finetune_trainer.export import export
     from finetune_trainer.model.inputs import read_processor
     from finetune_trainer.model.trainable import trainable
@@ -96,12 +97,14 @@ def _stages(session: Any, resume: Path | None) -> None:
     task = task_class(job.spec)(session, tokenizer)
     zero.place(session, task.loaded.model)
     task.baseline()
+    forgetting = Forgetting(session, task)
     model = trainable(task.loaded, job.spec)
     channel.stage(Stage.TRAIN)
     steps = train(session, task, model, resume)
     if steps.stopped:
         raise Preempted(channel.step)
     task.evaluate(model)
+    forgetting.evaluate(model)
     gate.refuse_what_is_no_better(session)
     channel.stage(Stage.EXPORT)
     export(session, task, model, tokenizer)

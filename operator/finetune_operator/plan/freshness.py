@@ -12,6 +12,7 @@ def state(status: FineTuneJobStatus) -> object:
         status.display.status if status.display else None,
         [(attempt.number, attempt.reason) for attempt in status.attempts],
         status.evaluation,
+        status.forgetting,
         status.artifacts,
     )
 

@@ -72,7 +72,7 @@ def results(report: ProgressReport) -> dict[ConditionType, Opinion]:
         )
     if report.evaluation:
         conditions[ConditionType.EVALUATED] = Opinion(
-            "True", "Compared", messages.evaluated(report.evaluation)
+            "True", "Compared", messages.compared(report.evaluation, report.forgetting)
         )
     return conditions
 
@@ -98,6 +98,8 @@ def numbers(status: FineTuneJobStatus, report: ProgressReport) -> dict[str, Any]
         fields["checkpoint"] = report.checkpoint
     if report.evaluation:
         fields["evaluation"] = report.evaluation[:32]
+    if report.forgetting:
+        fields["forgetting"] = report.forgetting[:32]
     if report.artifacts.to_wire():
         fields["artifacts"] = report.artifacts
     if report.accounting.gpu_seconds:

@@ -61,6 +61,12 @@ def evaluated(results: list[EvaluationResult]) -> str:
     )
 
 
+def compared(results: list[EvaluationResult], forgetting: list[EvaluationResult]) -> str:
+    """`exact match 41.3% -> 63.9% on 500 rows; of the general set: perplexity 8.1 -> 8.3 …`."""
+    told = evaluated(results)
+    return f"{told}; of the general set: {evaluated(forgetting)}" if forgetting else told
+
+
 def pods_ready(ready: int, wanted: int) -> str:
     """`7 of 8 pods ready`."""
     return f"{ready} of {wanted} {plural('pod', wanted)} ready"

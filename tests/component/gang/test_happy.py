@@ -37,6 +37,10 @@ def test_two_pods_over_s3(s3_gang: Callable[..., GangRun]) -> None:
     assert report.artifacts.adapter == run.output + "adapter/"
     assert [a["class"] for a in run.attempts()] == ["Completed"]
     assert report.evaluation[0].tuned == "0.9"
+    assert report.forgetting[0].tuned == "0.4"
+    assert (run.read("report/report.json") or {})["rowsWon"] == {
+        "evaluation": {"wins": 5, "ties": 3, "losses": 1}
+    }
     assert re.search(
         r'finetune_training_durable_step\{job="demo",namespace="team".*\} 4\.0', metrics
     )

@@ -254,7 +254,8 @@ def _tolerations_that_fit(spec: Any) -> None:
 def _output_elsewhere(spec: Any) -> None:
     dataset = spec["dataset"]
     held_out = [(dataset.get(name) or {}).get("uri", "") for name in ("validation", "test")]
-    inputs = [spec["model"]["uri"], dataset["train"]["uri"], *held_out]
+    general = spec.get("evaluation", {}).get("forgetting") or {}
+    inputs = [spec["model"]["uri"], dataset["train"]["uri"], *held_out, general.get("uri", "")]
     if any(uri.endswith("/") and spec["output"]["uri"].startswith(uri) for uri in inputs):
         spec["output"]["uri"] = "s3://results/run/"
 

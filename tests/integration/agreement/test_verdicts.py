@@ -96,6 +96,9 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "metadata.name must have at most": changed(name="a" * 41),
     "metadata.name must start with a letter": changed(name="1st"),
     "output.uri must not lie inside": changed(("model.uri", "s3://m/"), ("output.uri", "s3://m/x/")),
+    "evaluation.forgetting.uri must not": changed(
+        ("evaluation.forgetting", {"uri": "s3://g/"}), ("output.uri", "s3://g/x/")
+    ),
     "set exactly one of full": changed(("method", {})),
     "set exactly one of uri, fraction": changed(("dataset.test", {})),
     "validation.fraction and test.fraction": changed(

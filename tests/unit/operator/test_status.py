@@ -172,6 +172,23 @@ def test_a_failure_is_told_once_in_the_words_of_the_status() -> None:
     assert event.message == "row 7 has no label; remove it; then delete this job and apply it again"
 
 
+def test_what_was_forgotten_stands_beside_what_was_learnt() -> None:
+    rows = {"base": "8.1", "tuned": "9.3", "interval": "+0.9 to +1.4", "rows": 200}
+    learnt = {"metric": "accuracy", "base": "0.413", "tuned": "0.639", "interval": "", "rows": 500}
+    told = {"evaluation": [learnt], "forgetting": [{"metric": "perplexity", **rows}]}
+    before = running(JOB, stage="evaluate", evaluation=[learnt])
+    status = step(JOB, before, running_picture(JOB, stage="evaluate", **told)).status
+    assert [one.to_wire() for one in status.forgetting] == told["forgetting"]
+    (condition,) = (c for c in status.conditions if c.type == ConditionType.EVALUATED)
+    assert condition.message == (
+        "accuracy 41.3% -> 63.9% on 500 rows; of the general set: perplexity 8.1 -> 9.3 on 200 rows"
+    )
+    assert status.display is not None
+    assert status.display.eval == "41.3% -> 63.9%"
+    options = {"refreshed_at": NOW - 10, "interval": 30.0, "now": NOW}
+    assert hold_back(before, status, **options) == (status, None)
+
+
 def test_numbers_wait_for_their_interval_and_states_do_not() -> None:
     before = running(JOB)
     numbers = step(JOB, before, running_picture(JOB, step=1300)).status

@@ -95,6 +95,9 @@ def test_the_last_words_always_fit_and_keep_the_failure(
         evaluation=[
             EvaluationResult(metric="m" * 60, base="1", tuned="2", interval="i" * 60, rows=1)
         ] * count,
+        forgetting=[
+            EvaluationResult(metric="f" * 60, base="1", tuned="2", interval="i" * 60, rows=1)
+        ] * count,
         failure=Failure(
             exit_class=ExitClass.RETRIES_EXHAUSTED, message=failure, remedy=remedy[:500]
         ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
-from finetune_trainer.evaluate import summaries, translations
+from finetune_trainer.evaluate import answers, grounding, summaries, translations
 from finetune_trainer.evaluate.words import mostly_unspaced, numbers, pairs, words
 
 REFERENCES = ["the cat sat on the old red mat", "a dog ran over seven green hills", "he left"]
@@ -54,12 +54,42 @@ def test_rouge_by_hand_in_any_script():
 def test_what_the_source_does_not_say_is_counted():
     source = "in 2024 the firm sold 3,500 cars and hired ten people"
     grounded, invented = "the firm sold 3,500 cars", "the firm sold 4,100 vans in 2024"
-    share = summaries.ungrounded([source], [grounded], [invented], numbers)
+    share = grounding.ungrounded([source], [grounded], [invented], numbers)
     assert share(np.array([0])) == (0.0, 0.5)
-    share = summaries.ungrounded([source], [grounded], [invented], pairs)
+    share = grounding.ungrounded([source], [grounded], [invented], pairs)
     assert share(np.array([0])) == (0.0, pytest.approx(4 / 7))
-    nothing = summaries.ungrounded([source], [""], ["no"], numbers)
+    nothing = grounding.ungrounded([source], [""], ["no"], numbers)
     assert nothing(np.array([0])) == (0.0, 0.0)
+
+
+QUESTIONS = [
+    "The mill was built in 1887 by Anna Berg. Who built it?",
+    "The old bridge is 412 metres long and leads to Ulm. How long is it?",
+]
+QUOTED = ["built by Anna Berg", "412 metres long"]
+
+
+def test_answers_that_quote_are_held_against_what_was_asked():
+    invented = ["built by Karl Moor in 1790", "412 metres long and 9 metres wide"]
+    told = by_name(answers.compare(QUESTIONS, QUOTED, invented, QUOTED, seed=1))
+    assert list(told) == ["exact_match", "ungrounded_pairs", "ungrounded_numbers"]
+    pairs_told, numbers_told = told["ungrounded_pairs"], told["ungrounded_numbers"]
+    assert float(pairs_told.base) == pytest.approx(8 / 11, abs=1e-4)
+    assert float(pairs_told.tuned) == pytest.approx(1 / 5, abs=1e-4)
+    assert (float(numbers_told.base), float(numbers_told.tuned)) == (
+        pytest.approx(2 / 3, abs=1e-4),
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    "references",
+    [["Yes it was her", "Rather short I think"], ["Berg", "412"], ['{"by": "Berg"}', '{"m": 412}']],
+    ids=["own words", "one word", "JSON"],
+)
+def test_answers_in_other_words_are_not(references):
+    told = answers.compare(QUESTIONS, references, ["x y"] * 2, ["x z"] * 2, seed=1)
+    assert not [name for name in by_name(told) if name.startswith("ungrounded")]
 
 
 def test_long_references_have_no_exact_match():

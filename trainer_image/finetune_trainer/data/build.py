@@ -4,7 +4,7 @@ Rows of a part stand in reading order; the order of training is drawn later, by 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
 from finetune_trainer.tasks.task import Encoding
 
 LABEL = pa.field("labels", pa.int64())
+PARTS = dict(enumerate(PART_NAMES))
 LEAST_LEARNT = 0.01
 """Share of learnt tokens below which a dataset teaches next to nothing."""
 
@@ -87,7 +88,7 @@ def build(
     gathered, parts, dropped = rows.gathered, rows.parts, dict(rows.dropped)
     encoder = encoding.encoder(gathered)
     tokens = scratch / "tokens.arrow"
-    extents = _extents(encode_all(gathered.arrow, tokens, encoder))
+    extents = extents_of(encode_all(gathered.arrow, tokens, encoder))
     kept = parts != DROPPED
     if encoding.whole:
         chosen = MaxLength(int(extents.length[kept].max()), "that of the longest row")
@@ -109,7 +110,7 @@ def build(
     say(f"tokenised; maxLength {chosen.tokens}: {chosen.reason}")
     for part, name in enumerate(PART_NAMES):
         require_rows(int((parts == part).sum()), name)
-    written = _write(
+    written = write(
         gathered, parts, extents.length, chosen.tokens, encoder, encoding, tokens, out,
         splits=whole,
     )  # fmt: skip
@@ -150,7 +151,8 @@ def build(
     return Built(summary, gathered.labels, chosen, report)
 
 
-def _extents(batches: Any) -> Extents:
+def extents_of(batches: Any) -> Extents:
+    """Of all encoded rows."""
     longest, learnt, answers = [], [], []
     for batch in batches:
         length = lengths_of(batch)
@@ -192,7 +194,7 @@ class Written:
     lost: int = 0
 
 
-def _write(
+def write(
     gathered: Gathered,
     parts: NDArray[np.int8],
     extent: NDArray[np.int32],
@@ -203,15 +205,17 @@ def _write(
     out: Path,
     *,
     splits: bool,
+    names: Mapping[int, str] = PARTS,
 ) -> Written:
-    """One folder a part, as ``datasets.load_from_disk`` reads it; long rows cut, or split."""
+    """One folder for each part in ``names``, as ``datasets.load_from_disk`` reads it; long rows
+    cut, or split."""
     schema = encoder.schema
     is_classed = "labels" not in schema.names
     learns_tokens = not is_classed and schema.field("labels").type == pa.list_(pa.int32())
     if is_classed:
         schema = schema.append(LABEL)
-    paths = [tokens.with_name(f"{name}.arrow") for name in PART_NAMES]
-    sinks = [pa.OSFile(str(path), "wb") for path in paths]
+    paths = {name: tokens.with_name(f"{name}.arrow") for name in names.values()}
+    sinks = [pa.OSFile(str(path), "wb") for path in paths.values()]
     written, start = Written([0] * len(PART_NAMES), learnt=0 if learns_tokens else None), 0
     with (
         pa.OSFile(str(tokens), "rb") as tokens_in,
@@ -245,7 +249,7 @@ def _write(
             if is_augmented:
                 changes = texts_file.get_batch(number).column(CHANGE.name)
                 batch = batch.append_column(CHANGE, changes.take(pa.array(origins)))
-            for part, writer in enumerate(writers):
+            for part, writer in zip(names, writers, strict=True):
                 rows = batch.filter(pa.array(part_of == part))
                 if not rows.num_rows:
                     continue
@@ -264,13 +268,13 @@ def _write(
     return written
 
 
-def _save(paths: list[Path], schema: pa.Schema, out: Path) -> None:
+def _save(paths: Mapping[str, Path], schema: pa.Schema, out: Path) -> None:
     """Folders that ``datasets`` reads. It writes them with one row of nothing, and the rows' file
     takes the place of that: saving rows would copy them, and hold what it maps in memory."""
     import datasets
 
     datasets.disable_progress_bars()
-    for path, name in zip(paths, PART_NAMES, strict=True):
+    for name, path in paths.items():
         nothing = pa.Table.from_pylist([{}], schema)
         datasets.Dataset(nothing).save_to_disk(out / name)
         (written,) = (out / name).glob("*.arrow")

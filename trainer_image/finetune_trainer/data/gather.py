@@ -55,11 +55,15 @@ NAMED: dict[LabelKind | Layout | None, dict[str, str]] = {
 PREFERENCES = (Layout.PREFERENCE, Layout.PREFERENCE_MESSAGES)
 """Answers as texts, and as conversations: their columns are called the same."""
 PART_NAMES = ("train", "validation", "test")
+GENERAL_NAME = "general"
+FILE_PARTS = (*PART_NAMES, GENERAL_NAME)
+"""What files are for, by number."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A downloaded data file: its part (TRAIN, VALIDATION, TEST), and its name in messages."""
+    """A downloaded data file: its part (TRAIN, VALIDATION, TEST, GENERAL), and its name in
+    messages."""
 
     path: Path
     name: str
@@ -119,13 +123,20 @@ class Places:
 
 
 class Gatherer:
-    """Reads files in order (training rows first, they define layout and classes)."""
+    """Reads files in order (training rows first, they define layout and classes). What is wrong is
+    told in ``problems``."""
 
-    def __init__(self, dataset: Dataset, layouts: tuple[Layout, ...], arrow: Path) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        layouts: tuple[Layout, ...],
+        arrow: Path,
+        problems: Problems | None = None,
+    ) -> None:
         self.dataset, self.possible, self.arrow = dataset, layouts, arrow
         self.media = MEDIA.get(layouts[0])
         self.chunk_rows = CHUNK_ROWS if self.media is None else MEDIA_ROWS
-        self.problems = Problems()
+        self.problems = Problems() if problems is None else problems
         self.places = Places(self.problems) if self.media is not None else None
         self.layout: Layout | None = None
         self.kind: LabelKind | None = None
@@ -139,9 +150,17 @@ class Gatherer:
 
     def gather(self, files: list[DataFile]) -> Gathered:
         """Read all files; DataError with everything that is wrong."""
+        self.read(files)
+        return self.gathered()
+
+    def read(self, files: list[DataFile]) -> None:
+        """Read all files; what is wrong is kept for later."""
         with pa.OSFile(str(self.arrow), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
             for file in sorted(files, key=lambda file: file.part):
                 self._read(file, writer)
+
+    def gathered(self) -> Gathered:
+        """What was read; DataError with everything that is wrong."""
         numbers, parts = np.array(self.label_ids, np.int32), np.array(self.parts, np.int8)
         names: list[str] = []
         if self.labels is not None:
@@ -163,7 +182,7 @@ class Gatherer:
         folder = self.media if file.path.is_dir() else None
         found = class_folders.detected(folder) if folder else detect(file.path, self.dataset.format)
         entry: dict[str, object] = {
-            "name": file.name, "part": PART_NAMES[file.part], "bytes": _size(file.path),
+            "name": file.name, "part": FILE_PARTS[file.part], "bytes": _size(file.path),
         }  # fmt: skip
         self.files.append(entry)
         if found.problem:

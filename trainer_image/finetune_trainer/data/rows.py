@@ -19,7 +19,8 @@ from finetune_trainer.data.gather import (
     Gatherer,
     require_rows,
 )  # fmt: skip
-from finetune_trainer.data.split import TEST, TRAIN, VALIDATION, split
+from finetune_trainer.data.general import General, gatherer, kept
+from finetune_trainer.data.split import GENERAL, TEST, TRAIN, VALIDATION, split
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Rows:
     dropped: dict[str, int]
     checks: dict[str, Any]
     augmented: dict[str, Any] | None = None
+    general: General | None = None
+    """The general set, where the job names one."""
 
 
 def read(
@@ -45,13 +48,22 @@ def read(
     *,
     seed: int,
     scratch: Path,
+    general_layouts: tuple[Layout, ...] = (),
 ) -> Rows:
-    """Check every row of every file and split; DataError with everything that is wrong."""
+    """Check every row of every file and split; DataError with everything that is wrong. Of the
+    general set rows may have ``general_layouts``, else that of the others."""
     scratch.mkdir(parents=True, exist_ok=True)
-    gathered = Gatherer(dataset, layouts, scratch / "contents.arrow").gather(files)
+    reader = Gatherer(dataset, layouts, scratch / "contents.arrow")
+    reader.read([file for file in files if file.part != GENERAL])
+    beside, others = None, [file for file in files if file.part == GENERAL]
+    if others:
+        beside = gatherer(reader, dataset, general_layouts, scratch / "general")
+        beside.read(others)
+    gathered = reader.gathered()
     checks = RowChecks(gathered, dataset.checks, scratch)
     parts, dropped = assign(gathered, dataset, seed, checks)
-    return Rows(gathered, parts, dropped | checks.dropped, checks.report)
+    found = kept(beside.gathered(), gathered, parts) if beside else None
+    return Rows(gathered, parts, dropped | checks.dropped, checks.report, general=found)
 
 
 def assign(

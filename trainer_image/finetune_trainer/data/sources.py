@@ -16,13 +16,13 @@ from typing import Any
 from finetune_api.dataset import DatasetFormat
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import JobConfig
-from finetune_api.learning import MEDIA, Objective, Task
+from finetune_api.learning import MEDIA, Objective, Task, general_layouts
 from finetune_api.media_rules import FOLDERS
 from finetune_trainer.data.detect import NAMES, TEXT_NAMES, is_data_name
 from finetune_trainer.data.gather import DataFile
 from finetune_trainer.data.media import SUFFIXES, is_media_name
 from finetune_trainer.data.named_files import digest, fetch_named, folder_name
-from finetune_trainer.data.split import TEST, TRAIN, VALIDATION
+from finetune_trainer.data.split import GENERAL, TEST, TRAIN, VALIDATION
 from finetune_trainer.model import checks, weights
 from finetune_trainer.storage.backend import ObjectInfo
 from finetune_trainer.storage.faults import PlaceError
@@ -70,7 +70,7 @@ def locate(job: JobConfig, store: ObjectStore) -> Located:
     problems: list[PlaceError] = []
     model = _attempt(problems, lambda: _list_model(job, store)) or []
     data = {
-        part: _attempt(problems, partial(_list_data, uri, store, _names_of_data(job))) or []
+        part: _attempt(problems, partial(_list_data, uri, store, _names_of_data(job, part))) or []
         for part, uri in _data_uris(job).items()
     }
     if problems:
@@ -95,7 +95,14 @@ def _data_uris(job: JobConfig) -> dict[int, str]:
     for part, source in ((VALIDATION, dataset.validation), (TEST, dataset.test)):
         if source is not None and source.uri is not None:
             uris[part] = source.uri
+    if job.spec.evaluation.forgetting is not None:
+        uris[GENERAL] = job.spec.evaluation.forgetting.uri
     return uris
+
+
+def _format(job: JobConfig, part: int) -> DatasetFormat:
+    """What the job says of the format; of the general set it says nothing."""
+    return DatasetFormat.AUTO if part == GENERAL else job.spec.dataset.format
 
 
 def _list_model(job: JobConfig, store: ObjectStore) -> list[ObjectInfo]:
@@ -111,16 +118,18 @@ def _list_model(job: JobConfig, store: ObjectStore) -> list[ObjectInfo]:
     return objects
 
 
-def _names_of_data(job: JobConfig) -> list[Collection[str]]:
+def _names_of_data(job: JobConfig, part: int) -> list[Collection[str]]:
     """How names of data files below a prefix end; the first kind of which there is one counts. A
     plain text is a note beside the data, except where texts are what is learnt."""
-    asked, media = job.spec.dataset.format, MEDIA.get(job.spec.task)
+    asked, media = _format(job, part), MEDIA.get(job.spec.task)
     if media is not None:
         return [SUFFIXES[media]] if asked in FOLDERS else [NAMES, SUFFIXES[media]]
     if asked in (DatasetFormat.TEXT, DatasetFormat.LINES):
         return [TEXT_NAMES]
-    learns_texts = job.spec.objective is Objective.PRETRAIN and asked is DatasetFormat.AUTO
-    return [NAMES, TEXT_NAMES] if learns_texts else [NAMES]
+    takes_texts = job.spec.objective is Objective.PRETRAIN
+    if part == GENERAL:
+        takes_texts = bool(general_layouts(job.spec.task, job.spec.objective))
+    return [NAMES, TEXT_NAMES] if takes_texts and asked is DatasetFormat.AUTO else [NAMES]
 
 
 def _list_data(uri: str, store: ObjectStore, kinds: list[Collection[str]]) -> list[ObjectInfo]:
@@ -182,7 +191,7 @@ def fetch_data(
             hashes.append((part, record.path, record.sha256))
             if media:
                 column = getattr(job.spec.dataset.columns, media)
-                beside = fetch_named(store, uri, files[-1], job.spec.dataset.format, column)
+                beside = fetch_named(store, uri, files[-1], _format(job, part), column)
                 size += sum(found.size for found in beside)
                 if beside:
                     hashes.append((part, f"files that {record.path} names", digest(beside)))

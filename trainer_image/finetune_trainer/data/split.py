@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from finetune_api.errors import DataError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+GENERAL = 3
+"""Files of the general set: no part of what is split."""
 
 
 def held_out_size(rows: int, classes: int, fraction: float) -> int:

@@ -5,11 +5,15 @@ import json
 import numpy as np
 
 from finetune_trainer.evaluate import compare as comparing
+from finetune_trainer.evaluate import grounding
 from finetune_trainer.evaluate.compare import Comparison, Scores
 
 
-def compare(references: list[str], base: list[str], tuned: list[str], *, seed: int) -> Comparison:
-    """Exact match; where every reference is a JSON object or list, also the share of valid JSON.
+def compare(
+    prompts: list[str], references: list[str], base: list[str], tuned: list[str], *, seed: int
+) -> Comparison:
+    """Exact match; where every reference is a JSON object or list, also the share of valid JSON;
+    where references mostly say what their prompts say, also what answers say beyond that.
 
     Spaces around an answer do not count.
     """
@@ -17,6 +21,8 @@ def compare(references: list[str], base: list[str], tuned: list[str], *, seed: i
     metrics = {"exact_match": comparing.mean_of(base_right, tuned_right)}
     if valid_json(references).all():
         metrics["json_valid"] = comparing.mean_of(valid_json(base), valid_json(tuned))
+    if grounding.are_grounded(prompts, references):
+        metrics |= grounding.metrics(prompts, base, tuned)
     return comparing.compare(metrics, base_right, tuned_right, seed=seed)
 
 

@@ -18,38 +18,45 @@ VERSION = 2
 Arrays = dict[str, NDArray[Any]]
 
 
-def measured(session: Session, measure: Callable[[], tuple[Arrays, Mapping[str, Any]]]) -> Arrays:
-    """The arrays that ``measure`` makes (on all ranks together), or made before.
+def measured(
+    session: Session,
+    measure: Callable[[], tuple[Arrays, Mapping[str, Any]]],
+    *,
+    name: str = "baseline",
+) -> Arrays:
+    """The arrays that ``measure`` makes (on all ranks together), or made before under this name.
 
     ``measure`` also gives facts for people; both of its results count on rank 0 alone.
     """
     session.channel.stage(Stage.BASELINE)
     gang, folder, fingerprint = session.gang, session.places.baseline, session.job.fingerprint
-    kept = gang.from_main(_read(folder, fingerprint) if gang.is_main else None)
+    kept = gang.from_main(_read(folder, name, fingerprint) if gang.is_main else None)
     if kept is None:
         kept, facts = measure()
         if gang.is_main:
-            _write(folder, fingerprint, kept, facts)
+            _write(folder, name, fingerprint, kept, facts)
             session.channel.artifact("baseline", folder)
         kept = gang.from_main(kept)
     arrays: Arrays = kept
     return arrays
 
 
-def _write(folder: Path, fingerprint: str | None, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, name: str, fingerprint: str | None, arrays: Arrays, facts: Mapping[str, Any]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "baseline.npz", **arrays)
+    np.savez(folder / f"{name}.npz", **arrays)
     document = {"version": VERSION, "fingerprint": fingerprint, **facts}
     # Last: a folder without it is not a baseline.
-    (folder / "baseline.json").write_text(json.dumps(document, indent=1))
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1))
 
 
-def _read(folder: Path, fingerprint: str | None) -> Arrays | None:
+def _read(folder: Path, name: str, fingerprint: str | None) -> Arrays | None:
     try:
-        document = json.loads((folder / "baseline.json").read_text())
+        document = json.loads((folder / f"{name}.json").read_text())
         if (document["version"], document["fingerprint"]) != (VERSION, fingerprint):
             return None
-        with np.load(folder / "baseline.npz") as arrays:
+        with np.load(folder / f"{name}.npz") as arrays:
             return dict(arrays)
     except (OSError, ValueError, KeyError):
         return None

@@ -38,15 +38,17 @@ class Rows:
     @classmethod
     def of_parts(cls, prepared: Path, collate: Any) -> dict[str, Self]:
         """All parts of the prepared data by name."""
+        return {name: cls.of(prepared / name, collate) for name in PART_NAMES}
+
+    @classmethod
+    def of(cls, folder: Path, collate: Any) -> Self:
+        """The rows of one folder."""
         import datasets
 
-        parts = {}
-        for name in PART_NAMES:
-            dataset = datasets.load_from_disk(str(prepared / name))
-            if CHANGE.name in dataset.column_names:
-                dataset = dataset.remove_columns(CHANGE.name)
-            parts[name] = cls(dataset, collate, lengths(dataset.data.table))
-        return parts
+        dataset = datasets.load_from_disk(str(folder))
+        if CHANGE.name in dataset.column_names:
+            dataset = dataset.remove_columns(CHANGE.name)
+        return cls(dataset, collate, lengths(dataset.data.table))
 
     def __len__(self) -> int:
         return len(self.lengths)

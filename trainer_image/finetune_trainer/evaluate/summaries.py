@@ -1,15 +1,11 @@
 """Metrics of summaries: ROUGE against the references, and what the source does not say."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import numpy as np
 
-from finetune_trainer.evaluate import answers
+from finetune_trainer.evaluate import answers, grounding
 from finetune_trainer.evaluate import compare as comparing
 from finetune_trainer.evaluate.compare import Comparison, Metric, Scores
-from finetune_trainer.evaluate.words import numbers, pairs, words
+from finetune_trainer.evaluate.words import words
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 SHORT_WORDS = 8
@@ -32,11 +28,8 @@ def compare(
     ROUGE-L decides who wins a row.
     """
     of_base, of_tuned = rouge(references, base), rouge(references, tuned)
-    metrics = {
-        kind: comparing.mean_of(of_base[kind], of_tuned[kind]) for kind in KINDS
-    } | exact_match(references, base, tuned)
-    for name, parts in (("ungrounded_pairs", pairs), ("ungrounded_numbers", numbers)):
-        metrics[name] = ungrounded(sources, base, tuned, parts)
+    metrics = {kind: comparing.mean_of(of_base[kind], of_tuned[kind]) for kind in KINDS}
+    metrics |= exact_match(references, base, tuned) | grounding.metrics(sources, base, tuned)
     return comparing.compare(metrics, of_base["rougeL"], of_tuned["rougeL"], seed=seed)
 
 
@@ -55,32 +48,3 @@ def exact_match(references: list[str], base: list[str], tuned: list[str]) -> dic
         return {}
     scores = (answers.exact_match(references, written) for written in (base, tuned))
     return {"exact_match": comparing.mean_of(*scores)}
-
-
-def ungrounded(
-    sources: list[str],
-    base: list[str],
-    tuned: list[str],
-    parts: Callable[[str], Sequence[Any]],
-) -> Metric:
-    """Of all ``parts`` of the summaries, the share that their sources lack; 0 without any."""
-    counts = [np.array(_absent(sources, written, parts)) for written in (base, tuned)]
-
-    def share(rows: Any) -> tuple[float, float]:
-        absent = [count[rows].sum(axis=0) for count in counts]
-        base, tuned = (float(few / many) if many else 0.0 for few, many in absent)
-        return base, tuned
-
-    return share
-
-
-def _absent(
-    sources: list[str], written: list[str], parts: Callable[[str], Sequence[Any]]
-) -> list[tuple[int, int]]:
-    """Parts that the source does not have, and all parts, by row."""
-    found = []
-    for source, text in zip(sources, written, strict=True):
-        said, known = Counter(parts(text)), set(parts(source))
-        absent = sum(count for part, count in said.items() if part not in known)
-        found.append((absent, said.total()))
-    return found

@@ -100,6 +100,11 @@ class Finish:
             # What GRPO minimises and what its validation tells are not the same.
             "overfitting": None if rewarded else overfitting(self._state.series()),
             "config": self._config.to_wire(),
+            "rowsWon": {
+                of: {kind: found[kind] for kind in ("wins", "ties", "losses")}
+                for of in ("evaluation", "forgetting")
+                if (found := _read(places.report / f"{of}.json"))
+            },
             "data": own.get("data") or _read(places.prepared / "data-report.json"),
         }
         path.parent.mkdir(parents=True, exist_ok=True)

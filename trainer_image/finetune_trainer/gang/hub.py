@@ -139,6 +139,8 @@ class Hub:
     def _on_event(self, event: Message) -> None:
         if event["type"] == "evaluation":
             self.state.evaluation = [EvaluationResult.model_validate(r) for r in event["results"]]
+        elif event["type"] == "forgetting":
+            self.state.forgetting = [EvaluationResult.model_validate(r) for r in event["results"]]
         elif event["type"] == "best":
             self.state.best = BestStep(step=event["step"], loss=f"{event['loss']:.6g}")
         elif event["type"] == "artifact":

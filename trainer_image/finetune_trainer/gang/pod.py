@@ -190,7 +190,7 @@ class Pod:
             self.send({"type": "local", "attempt": self.attempt, "step": int(event["step"])})
         elif kind == "metrics":
             self.state.on_metrics(event)
-        elif kind in ("stage", "best", "artifact", "evaluation"):
+        elif kind in ("stage", "best", "artifact", "evaluation", "forgetting"):
             if kind == "stage" and self.over is None:
                 with contextlib.suppress(ValueError):
                     self.state.stage = Stage(event["stage"])

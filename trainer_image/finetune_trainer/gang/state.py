@@ -90,6 +90,7 @@ class RunState:
     ledger: Ledger = field(default_factory=Ledger)
     best: BestStep | None = None
     evaluation: list[EvaluationResult] = field(default_factory=list)
+    forgetting: list[EvaluationResult] = field(default_factory=list)
     artifacts: Artifacts = field(default_factory=Artifacts)
     failure: Failure | None = None
     step_seconds: StepSeconds = field(default_factory=StepSeconds)
@@ -161,6 +162,7 @@ class RunState:
             attempts=self.ledger.tail(),
             best=self.best,
             evaluation=self.evaluation,
+            forgetting=self.forgetting,
             artifacts=self.artifacts,
             accounting=self.ledger.accounting(self.world_size),
             failure=self.failure,
@@ -183,8 +185,8 @@ def termination_message(report: ProgressReport, limit: int = TERMINATION_LIMIT) 
         {"series": [], "attempts": [short(a, 80) for a in report.attempts[-2:]],
          "metrics": report.metrics[:8]},
         {"series": [], "attempts": [], "metrics": report.metrics[:4],
-         "evaluation": report.evaluation[:4]},
-        {"series": [], "attempts": [], "metrics": [], "evaluation": [],
+         "evaluation": report.evaluation[:4], "forgetting": report.forgetting[:2]},
+        {"series": [], "attempts": [], "metrics": [], "evaluation": [], "forgetting": [],
          "artifacts": Artifacts()},
     ]  # fmt: skip
     text = ""

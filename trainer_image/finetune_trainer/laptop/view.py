@@ -81,9 +81,10 @@ class View:
 def summary(report: ProgressReport, code: int) -> list[str]:
     """The last lines of a run."""
     lines = [
-        f"{row.metric}: base {row.base}, tuned {row.tuned} "
+        f"{of}{row.metric}: base {row.base}, tuned {row.tuned} "
         f"(difference {row.interval}, {row.rows} rows)"
-        for row in report.evaluation
+        for of, rows in (("", report.evaluation), ("general set, ", report.forgetting))
+        for row in rows
     ]
     if report.best is not None:
         lines.insert(0, f"best step {report.best.step}: validation loss {report.best.loss}")

@@ -29,11 +29,11 @@ def write_card(
     folder: Path,
     job: JobConfig,
     plan: Plan,
-    comparison: Mapping[str, Any],
+    comparisons: Mapping[str, Any],
     data: Mapping[str, Any],
 ) -> None:
-    """Write the card into a result's folder. ``comparison`` is evaluation.json, ``data`` the
-    prepared data's report."""
+    """Write the card into a result's folder. ``comparisons`` are evaluation.json and, of a general
+    set, forgetting.json by name, ``data`` is the prepared data's report."""
     from huggingface_hub import ModelCard, ModelCardData
 
     spec = job.spec
@@ -44,20 +44,16 @@ def write_card(
         base_model=loadable(spec.model.uri)[0], library_name="peft" if spec.method.makes_adapter
         else "transformers", pipeline_tag=pipeline, tags=["finetune-operator"],
     )  # fmt: skip
-    ModelCard(f"---\n{about.to_yaml()}\n---\n\n{_text(job, plan, comparison, data)}").save(
+    ModelCard(f"---\n{about.to_yaml()}\n---\n\n{_text(job, plan, comparisons, data)}").save(
         folder / "README.md"
     )
 
 
 def _text(
-    job: JobConfig, plan: Plan, comparison: Mapping[str, Any], data: Mapping[str, Any]
+    job: JobConfig, plan: Plan, comparisons: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
     spec, summary = job.spec, data["summary"]
     method = json.dumps(spec.method.to_wire(), ensure_ascii=False)
-    rows = "\n".join(
-        f"| {one['metric']} | {one['base']} | {one['tuned']} | {one['interval']} | {one['rows']} |"
-        for one in comparison["results"]
-    )
     settings = {
         "method": method,
         "steps": plan.steps,
@@ -78,10 +74,8 @@ Fine-tuned from `{spec.model.uri}` for {" ".join(filter(None, (spec.task, spec.o
 
 On the same held-out rows, with the bootstrap 95 % interval of the difference.
 
-| metric | base | tuned | difference | rows |
-|---|---|---|---|---|
-{rows}
-
+{_compared(comparisons["evaluation"])}
+{_forgetting(job, comparisons.get("forgetting"))}
 ## Data
 
 `{spec.dataset.train.uri}`: {summary["trainRows"]} training rows,
@@ -99,6 +93,30 @@ Fingerprint of data, tokenizer and settings: `{data["fingerprint"]}`.
 {table}
 
 {libraries}.
+"""
+
+
+def _compared(comparison: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {one['metric']} | {one['base']} | {one['tuned']} | {one['interval']} | {one['rows']} |"
+        for one in comparison["results"]
+    )
+    return f"""| metric | base | tuned | difference | rows |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def _forgetting(job: JobConfig, comparison: Mapping[str, Any] | None) -> str:
+    general = job.spec.evaluation.forgetting
+    if general is None or comparison is None:
+        return ""
+    return f"""## Forgetting
+
+On the general set `{general.uri}`. Tuned is better on {comparison["wins"]} rows, the same on
+{comparison["ties"]}, worse on {comparison["losses"]}.
+
+{_compared(comparison)}
 """
 
 

@@ -42,7 +42,8 @@ class Supervised(Written):
         if session.gang.is_main:
             rows = self.writer.references()
             seed = session.job.spec.training.seed
-            result = answers.compare([row.answer for row in rows], self.base, tuned, seed=seed)
+            asked, wanted = [row.prompt for row in rows], [row.answer for row in rows]
+            result = answers.compare(asked, wanted, self.base, tuned, seed=seed)
             write_answers(session, result, rows, self.base, tuned)
 
     def describe(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from finetune_api.progress import Stage
 from finetune_trainer.evaluate import baseline, probe, targets
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.model.load import Loaded
@@ -72,6 +73,15 @@ class Classification:
             arrays = {"truth": truth, "base": self.base, "tuned": tuned}
             write_comparison(session, result)
             np.savez(session.places.report / "predictions.npz", tuned_logits=scores, **arrays)
+
+    def exam(self, folder: Path) -> Exam:
+        """Predictions, compared as those of the test rows."""
+        session, fitting = self.session, self.target.fitting
+        rows, seed = Rows.of(folder, self.parts["test"].collate), session.job.spec.training.seed
+        return Exam(
+            lambda model: fitting.predict(forward(model, rows, session, logits, may_stop=True)),
+            lambda base, tuned: self.target.compare(fitting.truth(rows), base, tuned, seed=seed),
+        )
 
     def describe(self, folder: Path) -> None:
         """The names of classes or labels."""

@@ -20,6 +20,7 @@ from finetune_trainer.data import windows
 from finetune_trainer.data.encode import IGNORED
 from finetune_trainer.evaluate import baseline, extract, pointer_probe, probe, questions
 from finetune_trainer.evaluate.baseline import Arrays
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Batch, Rows, forward, forward_tokens, logits
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import pointer_loss
@@ -89,8 +90,9 @@ class QuestionAnswering:
             probe.into_head(loaded.model, loaded.head, made)
             arrays = {"weight": made.weight, "bias": made.bias}
         with zero.for_passes(session, loaded.model) as model:
-            arrays["predicted"] = self._answers(model)
-        f1, exact = questions.scores(self._test.references, self._texts(arrays["predicted"]))
+            arrays["predicted"] = self._answers(model, self.parts["test"], self._test)
+        texts = self._test.texts(arrays["predicted"])
+        f1, exact = questions.scores(self._test.references, texts)
         kind = "own" if loaded.has_own_head else "probe"
         return arrays, {"head": kind, "f1": f1.mean(), "exact_match": exact.mean()}
 
@@ -116,10 +118,10 @@ class QuestionAnswering:
         """Token F1 and exact match of the answers, against the base's."""
         session = self.session
         session.channel.stage(Stage.EVALUATE)
-        tuned = self._answers(model)
+        test = self._test
+        tuned = self._answers(model, self.parts["test"], test)
         if session.gang.is_main:
-            test = self._test
-            base_texts, tuned_texts = self._texts(self.base), self._texts(tuned)
+            base_texts, tuned_texts = test.texts(self.base), test.texts(tuned)
             seed = session.job.spec.training.seed
             result = questions.compare(test.references, base_texts, tuned_texts, seed=seed)
             write_comparison(session, result)
@@ -128,6 +130,17 @@ class QuestionAnswering:
                 for row in rows:
                     named = zip(("question", "references", "base", "tuned"), row, strict=True)
                     file.write(json.dumps(dict(named), ensure_ascii=False) + "\n")
+
+    def exam(self, folder: Path) -> Exam:
+        """Places of answers, compared as those to the test questions."""
+        rows = Rows.of(folder, self.parts["test"].collate)
+        asked, seed = Questions.of(rows), self.session.job.spec.training.seed
+        return Exam(
+            lambda model: self._answers(model, rows, asked),
+            lambda base, tuned: questions.compare(
+                asked.references, asked.texts(base), asked.texts(tuned), seed=seed
+            ),
+        )
 
     def describe(self, folder: Path) -> None:
         """How answers were chosen."""
@@ -141,16 +154,11 @@ class QuestionAnswering:
     def _row_loss(self, model: Any, batch: Batch) -> torch.Tensor:
         return self.loss(logits(model, batch), batch["labels"])
 
-    def _answers(self, model: Any) -> NDArray[np.int64]:
-        """Places of the answers to the test questions [questions, 2], in their order."""
-        rows = self.parts["test"]
+    def _answers(self, model: Any, rows: Rows, asked: "Questions") -> NDArray[np.int64]:
+        """Places of the answers to the rows' questions [questions, 2], in their order."""
         scores = forward_tokens(model, rows, self.session, logits, may_stop=True)
         found = extract.answers(map(_window, rows.dataset), scores, self._limits)
-        return np.array([found[number] for number in self._test.numbers], np.int64)
-
-    def _texts(self, spans: NDArray[np.int64]) -> list[str]:
-        pairs = zip(self._test.contexts, spans.tolist(), strict=True)
-        return [context[start:end] if start >= 0 else "" for context, (start, end) in pairs]
+        return np.array([found[number] for number in asked.numbers], np.int64)
 
     @cached_property
     def _test(self) -> "Questions":
@@ -176,6 +184,11 @@ class Questions:
     questions: list[str]
     contexts: list[str]
     references: list[list[str]]
+
+    def texts(self, spans: NDArray[np.int64]) -> list[str]:
+        """The answers at these places [questions, 2]; empty where there is none."""
+        pairs = zip(self.contexts, spans.tolist(), strict=True)
+        return [context[start:end] if start >= 0 else "" for context, (start, end) in pairs]
 
     @classmethod
     def of(cls, rows: Rows) -> "Questions":

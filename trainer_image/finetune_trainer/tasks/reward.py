@@ -2,11 +2,13 @@
 (Bradley & Terry 1952). The base's score is that of a linear probe."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from finetune_api.jobconfig import JobConfig
@@ -14,6 +16,7 @@ from finetune_api.progress import Stage
 from finetune_trainer.data.encode import IDS
 from finetune_trainer.data.preferences import REJECTED
 from finetune_trainer.evaluate import baseline, preferences, probe, reward_probe
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.generate import padded
 from finetune_trainer.evaluate.report import write_comparison
@@ -97,6 +100,17 @@ class Reward:
             write_comparison(session, result)
             arrays = {"base_margins": self.base, "tuned": tuned}
             np.savez(session.places.report / "rewards.npz", **arrays)
+
+    def exam(self, folder: Path) -> Exam:
+        """How far answers are set apart, compared as those of the test rows."""
+        session = self.session
+        rows, seed = Rows.of(folder, self.parts["test"].collate), session.job.spec.training.seed
+
+        def margins(model: Any) -> NDArray[np.float64]:
+            chosen, rejected = forward(model, rows, session, rewards, may_stop=True).T
+            return (chosen - rejected).astype(np.float64)
+
+        return Exam(margins, partial(preferences.compare_margins, seed=seed))
 
     def describe(self, folder: Path) -> None:
         """Nothing: the configuration names the output."""

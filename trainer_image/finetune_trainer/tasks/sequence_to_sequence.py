@@ -14,6 +14,7 @@ from finetune_trainer.data.encode import IGNORED
 from finetune_trainer.data.pairs import PairEncoder
 from finetune_trainer.evaluate import summaries, translations
 from finetune_trainer.evaluate.compare import Comparison
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.generate import Reference
 from finetune_trainer.evaluate.report import write_answers
@@ -36,7 +37,7 @@ class SequenceToSequence:
 
     def __init__(self, session: Session, tokenizer: Any) -> None:
         job, places = session.job, session.places
-        self.session = session
+        self.session, self.tokenizer = session, tokenizer
         config = checks.read_config(places.model, job.spec.model.uri)
         self.loaded = load_sequence_to_sequence(
             places.model, config, pad=tokenizer.pad_token_id,
@@ -91,6 +92,20 @@ class SequenceToSequence:
             rows = self.writer.references()
             result = self.compare(rows, self.base, tuned, self.session.job.spec.training.seed)
             write_answers(self.session, result, rows, self.base, tuned)
+
+    def exam(self, folder: Path) -> Exam:
+        """Texts, compared as those of the test rows."""
+        rows, seed = (
+            Rows.of(folder, self.parts["test"].collate),
+            self.session.job.spec.training.seed,
+        )
+        writer = Rewriter(self.session, self.tokenizer, rows, self.loaded.model)
+        return Exam(
+            lambda model: np.array(writer.answers(model)),
+            lambda base, tuned: self.compare(
+                writer.references(), base.tolist(), tuned.tolist(), seed
+            ),
+        )
 
     def compare(
         self, rows: list[Reference], base: list[str], tuned: list[str], seed: int

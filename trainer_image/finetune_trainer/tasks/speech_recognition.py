@@ -15,6 +15,7 @@ from finetune_trainer.data.audio_encoder import samples_of
 from finetune_trainer.data.encode import IGNORED
 from finetune_trainer.data.transcripts import TranscriptEncoder
 from finetune_trainer.evaluate import baseline, transcripts
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, forward_rows, logits
 from finetune_trainer.evaluate.generate import Reference
 from finetune_trainer.evaluate.recordings import longest
@@ -70,7 +71,7 @@ class SpeechRecognition:
 
         def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
             with zero.for_passes(self.session, self.loaded.model) as model:
-                written = self._written(model)
+                written = self._written(model, self.parts["test"])
             return {"written": np.array(written)}, {"rows": len(written)}
 
         self.base: list[str] = baseline.measured(self.session, measure)["written"].tolist()
@@ -99,18 +100,32 @@ class SpeechRecognition:
         """Error rates against the base's."""
         session, test = self.session, self.parts["test"]
         session.channel.stage(Stage.EVALUATE)
-        tuned = self._written(model)
+        tuned = self._written(model, test)
         if session.gang.is_main:
-            wanted = [self.processor.text(ids, heard=False) for ids in test.dataset["labels"]]
+            wanted = self._wanted(test)
             rows = [Reference(f"test row {row}", text) for row, text in enumerate(wanted, 1)]
             seed = session.job.spec.training.seed
             result = transcripts.compare(wanted, self.base, tuned, seed=seed)
             write_answers(session, result, rows, self.base, tuned)
 
+    def exam(self, folder: Path) -> Exam:
+        """Texts, compared as those of the test rows."""
+        rows = Rows.of(folder, self.parts["test"].collate)
+        wanted, seed = self._wanted(rows), self.session.job.spec.training.seed
+        return Exam(
+            lambda model: np.array(self._written(model, rows)),
+            lambda base, tuned: transcripts.compare(
+                wanted, base.tolist(), tuned.tolist(), seed=seed
+            ),
+        )
+
     def describe(self, folder: Path) -> None:
         """Nothing: the model writes as its base does."""
 
-    def _written(self, model: Any) -> list[str]:
+    def _wanted(self, rows: Rows) -> list[str]:
+        return [self.processor.text(ids, heard=False) for ids in rows.dataset["labels"]]
+
+    def _written(self, model: Any, rows: Rows) -> list[str]:
         """The likeliest letter of every position, as text."""
 
         def written(batch: dict[str, torch.Tensor], count: int) -> list[str]:
@@ -120,7 +135,7 @@ class SpeechRecognition:
                 self.processor.text(best[row][: frames[row]], heard=True) for row in range(count)
             ]
 
-        return forward_rows(model, self.parts["test"], self.session, written, may_stop=True)
+        return forward_rows(model, rows, self.session, written, may_stop=True)
 
 
 class SpeechCollator:

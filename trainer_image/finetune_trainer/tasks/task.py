@@ -20,6 +20,7 @@ from finetune_trainer.data.encode import Encoder
 from finetune_trainer.data.gather import Gathered
 
 if TYPE_CHECKING:
+    from finetune_trainer.evaluate.exam import Exam
     from finetune_trainer.evaluate.forward import Rows
     from finetune_trainer.model.load import Loaded
     from finetune_trainer.session import Session
@@ -97,6 +98,11 @@ class Task(Protocol):
 
     def evaluate(self, model: Any) -> None:
         """Compare the tuned model with its base on the test rows, and tell."""
+        ...
+
+    def exam(self, folder: Path) -> "Exam":
+        """How a model is examined by the prepared rows in ``folder``, which are no part of what is
+        learnt; after the baseline, before anything is trained."""
         ...
 
     def describe(self, folder: Path) -> None:

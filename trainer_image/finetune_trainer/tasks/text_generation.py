@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.jobconfig import JobConfig
+from finetune_trainer.evaluate import language_exam
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, load_language_model, meta_language_model
 from finetune_trainer.objectives.registry import objective_class
@@ -16,6 +18,7 @@ class TextGeneration:
 
     def __init__(self, session: Session, tokenizer: Any) -> None:
         job, places = session.job, session.places
+        self.session, self.tokenizer = session, tokenizer
         config = checks.read_config(places.model, job.spec.model.uri)
         self.loaded = load_language_model(
             places.model, config, pad=tokenizer.pad_token_id,
@@ -60,6 +63,10 @@ class TextGeneration:
     def evaluate(self, model: Any) -> None:
         """Compare the tuned model with its base."""
         self.objective.evaluate(model)
+
+    def exam(self, folder: Path) -> Exam:
+        """Perplexity of texts; of prompts with answers, what is written."""
+        return language_exam.of_rows(self.session, self.tokenizer, self.loaded.model, folder)
 
     def describe(self, folder: Path) -> None:
         """What belongs to the exported result."""

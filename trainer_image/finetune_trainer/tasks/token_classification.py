@@ -15,6 +15,8 @@ from finetune_api.progress import Stage
 from finetune_trainer.data.encode import IGNORED
 from finetune_trainer.data.tags import TagEncoder, tag_names
 from finetune_trainer.evaluate import baseline, f1, probe, spans, token_probe
+from finetune_trainer.evaluate.compare import Comparison
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward_tokens, logits, mean_loss
 from finetune_trainer.evaluate.report import write_comparison
 from finetune_trainer.losses import token_loss
@@ -97,22 +99,41 @@ class TokenClassification:
         scores = forward_tokens(model, test, session, logits, may_stop=True)
         if session.gang.is_main:
             truth = test.token_labels
-            base = np.split(self.base, np.cumsum([len(row) for row in truth])[:-1])
+            base = by_row(self.base, truth)
             tuned = [row.argmax(axis=1) for row in scores]
-            result = f1.compare(
-                self._counts(truth, base), self._counts(truth, tuned),
-                seed=session.job.spec.training.seed,
-            )  # fmt: skip
-            write_comparison(session, result)
+            write_comparison(session, self._compare(truth, base, tuned))
             with (session.places.report / "tags.jsonl").open("w", encoding="utf-8") as file:
                 for rows in zip(truth, base, tuned, strict=True):
                     named = zip(("truth", "base", "tuned"), map(self._names, rows), strict=True)
                     file.write(json.dumps(dict(named), ensure_ascii=False) + "\n")
 
+    def exam(self, folder: Path) -> Exam:
+        """Tags, compared as those of the test rows."""
+        rows = Rows.of(folder, self.parts["test"].collate)
+        truth = rows.token_labels
+
+        def answer(model: Any) -> NDArray[np.int64]:
+            scores = forward_tokens(model, rows, self.session, logits, may_stop=True)
+            return np.concatenate(scores).argmax(axis=1)
+
+        def compare(base: NDArray[np.int64], tuned: NDArray[np.int64]) -> Comparison:
+            return self._compare(truth, by_row(base, truth), by_row(tuned, truth))
+
+        return Exam(answer, compare)
+
     def describe(self, folder: Path) -> None:
         """The tags."""
         text = json.dumps(self.tags, ensure_ascii=False)
         (folder / "labels.json").write_text(text, encoding="utf-8")
+
+    def _compare(
+        self,
+        truth: list[NDArray[np.int64]],
+        base: list[NDArray[np.int64]],
+        tuned: list[NDArray[np.int64]],
+    ) -> Comparison:
+        counts = self._counts(truth, base), self._counts(truth, tuned)
+        return f1.compare(*counts, seed=self.session.job.spec.training.seed)
 
     def _counts(
         self, truth: list[NDArray[np.int64]], predicted: list[NDArray[np.int64]]
@@ -122,6 +143,11 @@ class TokenClassification:
 
     def _names(self, numbers: NDArray[np.int64]) -> list[str]:
         return [self.tags[number] for number in numbers]
+
+
+def by_row(tags: NDArray[np.int64], truth: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Tags of all rows, one after the other, as those of each."""
+    return np.split(tags, np.cumsum([len(row) for row in truth])[:-1])
 
 
 class TagCollator:

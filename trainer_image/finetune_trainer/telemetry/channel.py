@@ -72,6 +72,10 @@ class Channel:
         """Base against tuned (rank 0)."""
         self._send("evaluation", results=[result.to_wire() for result in results])
 
+    def forgetting(self, results: Sequence[EvaluationResult]) -> None:
+        """Base against tuned on the general set (rank 0)."""
+        self._send("forgetting", results=[result.to_wire() for result in results])
+
     def preempted(self, step: int) -> None:
         """This rank obeys a stop request after ``step``."""
         self._send("preempted", step=step)
