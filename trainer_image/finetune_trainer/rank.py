@@ -86,6 +86,7 @@ def _stages(session: Any, resume: Path | None) -> None:
     from finetune_trainer import zero
     from finetune_trainer.evaluate import gate
     from finetune_trainer.export import export
+    from finetune_trainer.model import checks
     from finetune_trainer.model.inputs import read_processor
     from finetune_trainer.model.trainable import trainable
     from finetune_trainer.tasks.registry import task_class
@@ -93,7 +94,8 @@ def _stages(session: Any, resume: Path | None) -> None:
 
     job, channel = session.job, session.channel
     tokenizer = read_processor(session.places.model, job.spec)
-    task = task_class(job.spec)(session, tokenizer)
+    config = checks.read_config(session.places.model, job.spec.model.uri)
+    task = task_class(job.spec, config)(session, tokenizer)
     zero.place(session, task.loaded.model)
     task.baseline()
     model = trainable(task.loaded, job.spec)
