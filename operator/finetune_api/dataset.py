@@ -6,7 +6,7 @@ Field docstrings become the CRD's descriptions and docs/api.md.
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from finetune_api import rules
 from finetune_api.augmentation import Augmentation
@@ -195,7 +195,12 @@ class Dataset(Document):
     """What happens to longer rows: `Truncate` cuts them (counted in the report), `Drop` leaves
     them out (counted), `Split` makes them several rows (objective Pretrain, and QuestionAnswering,
     where they overlap by a third), `Fail` ends prepare with the rows named. Default: `Split` for
-    these two, else `Truncate`."""
+    these two, else `Truncate`. For SpeechRecognition, of recordings longer than the model hears and
+    of texts too long for it: `Drop`, or `Fail`, the default."""
+    spoken_language: Annotated[str, StringConstraints(min_length=2, max_length=40)] | None = None
+    """What is spoken, as `de` or `german`, for SpeechRecognition by a model that writes several
+    languages (Whisper). Default: the one of the model's generation_config.json; without that it
+    must be said."""
 
     augmentation: Augmentation | None = None
     """Adds changed versions of training rows."""

@@ -7,6 +7,8 @@ _OF_TEXT = f"!(self.task in {[*map(str, MEDIA)]})"
 _NAMED = ", ".join(MEDIA)
 
 _CLASSIFYING = [str(task) for task in MEDIA if task is not Task.SPEECH_RECOGNITION]
+_WHOLE = ("Drop", "Fail")
+"""What may happen to rows that are never cut."""
 
 FOLDERS: dict[str, Media] = {"ImageFolder": Media.IMAGE, "AudioFolder": Media.AUDIO}
 """Formats that are a folder of files for each class, and of what the files are."""
@@ -28,12 +30,34 @@ MEDIA_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         scope="spec",
-        cel=f"{_OF_TEXT} || (!has(self.dataset.maxLength) && !has(self.dataset.overlength))",
-        message=f"dataset.maxLength and dataset.overlength are for text, not for {_NAMED}: "
-        "remove them",
+        cel=f"{_OF_TEXT} || !has(self.dataset.maxLength)",
+        message=f"dataset.maxLength is for text, not for {_NAMED}: remove it",
+        holds=lambda spec: spec.task not in MEDIA or spec.dataset.max_length is None,
+    ),
+    Rule(
+        scope="spec",
+        cel=f"!(self.task in {_CLASSIFYING}) || !has(self.dataset.overlength)",
+        message=f"dataset.overlength is not for {', '.join(_CLASSIFYING)}: remove it",
+        holds=lambda spec: spec.task not in _CLASSIFYING or spec.dataset.overlength is None,
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task != 'SpeechRecognition' || !has(self.dataset.overlength) || "
+        f"self.dataset.overlength in {[*map(str, _WHOLE)]}",
+        message="dataset.overlength is Drop or Fail for SpeechRecognition: of a cut recording the "
+        "text would say what is not heard",
         holds=lambda spec: (
-            spec.task not in MEDIA
-            or (spec.dataset.max_length is None and spec.dataset.overlength is None)
+            spec.task is not Task.SPEECH_RECOGNITION
+            or spec.dataset.overlength is None
+            or spec.dataset.overlength in _WHOLE
+        ),
+    ),
+    Rule(
+        scope="spec",
+        cel="self.task == 'SpeechRecognition' || !has(self.dataset.spokenLanguage)",
+        message="dataset.spokenLanguage is for task SpeechRecognition: remove it",
+        holds=lambda spec: (
+            spec.task is Task.SPEECH_RECOGNITION or spec.dataset.spoken_language is None
         ),
     ),
     Rule(

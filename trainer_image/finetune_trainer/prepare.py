@@ -247,7 +247,7 @@ def _load(job: JobConfig, folder: Path) -> Loaded:
 
     uri = job.spec.model.uri
     config = checks.read_config(folder, uri)
-    task_class(job.spec).check(config, uri)
+    task_class(job.spec, config).check(config, uri)
     return Loaded(config, read_processor(folder, job.spec))
 
 
@@ -267,7 +267,7 @@ def _build(
     from finetune_trainer.tasks.registry import task_class
 
     out = scratch / "prepared"
-    encoding = task_class(job.spec).encoding(job, loaded.tokenizer)
+    encoding = task_class(job.spec, loaded.config).encoding(job, loaded.tokenizer)
     built = build(
         rows, job.spec.dataset, encoding,
         seed=job.spec.training.seed, tokenizer=loaded.tokenizer,
@@ -306,7 +306,7 @@ def _result(
     from finetune_trainer.plan import make_needs, make_plan
     from finetune_trainer.tasks.registry import task_class
 
-    task = task_class(job.spec)
+    task = task_class(job.spec, loaded.config)
     base = task.on_meta(loaded.config, report["labels"], loaded.tokenizer.pad_token_id)
     model_to_train, shape = to_train(base, job.spec)
     length = report["maxLength"]["tokens"] + report["newTokens"]

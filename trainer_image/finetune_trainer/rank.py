@@ -87,6 +87,7 @@ def _stages(session: Any, resume: Path | None) -> None:
     from finetune_trainer.evaluate import gate
     from finetune_trainer.evaluate.forgetting import Forgetting
     from finetune_trainer.export import export
+    from finetune_trainer.model import checks
     from finetune_trainer.model.inputs import read_processor
     from finetune_trainer.model.trainable import trainable
     from finetune_trainer.tasks.registry import task_class
@@ -94,7 +95,8 @@ def _stages(session: Any, resume: Path | None) -> None:
 
     job, channel = session.job, session.channel
     tokenizer = read_processor(session.places.model, job.spec)
-    task = task_class(job.spec)(session, tokenizer)
+    config = checks.read_config(session.places.model, job.spec.model.uri)
+    task = task_class(job.spec, config)(session, tokenizer)
     zero.place(session, task.loaded.model)
     task.baseline()
     forgetting = Forgetting(session, task)

@@ -194,3 +194,128 @@ def write_plainly(base: str, result: str, prepared: str) -> list[str]:
             best = model(**given).logits[0].argmax(dim=-1)
         texts.append(tokenizer.decode(best, skip_special_tokens=True).strip())
     return texts
+
+
+WINDOW = 1
+"""Seconds that the dictating model hears."""
+ROOM = 24
+"""Tokens that it writes."""
+
+
+def make_dictating_model(folder: str, seed: int = 0, languages: bool = False) -> None:
+    """A Whisper of a layer on each side and its letters; with ``languages`` it names two."""
+    import torch
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+    )  # fmt: skip
+
+    torch.manual_seed(seed)
+    begins = ["<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>", "<|translate|>",
+              "<|notimestamps|>"]  # fmt: skip
+    words = ["<pad>", "<unk>", "<|endoftext|>", *begins, *PITCHES]
+    number = {word: place for place, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(number, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>",
+        eos_token="<|endoftext|>", additional_special_tokens=begins,
+    ).save_pretrained(folder)  # fmt: skip
+    extractor = WhisperFeatureExtractor(
+        feature_size=16, sampling_rate=MODEL_RATE, hop_length=40, n_fft=160, chunk_length=WINDOW
+    )
+    extractor.save_pretrained(folder)
+    config = WhisperConfig(
+        vocab_size=len(words), num_mel_bins=16, d_model=64, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=128,
+        decoder_ffn_dim=128, max_source_positions=extractor.nb_max_frames // 2,
+        max_target_positions=ROOM, pad_token_id=0, bos_token_id=2, eos_token_id=2,
+        decoder_start_token_id=number[begins[0]], encoder_layerdrop=0.1,
+        suppress_tokens=None, begin_suppress_tokens=None, init_std=0.1,
+    )  # fmt: skip
+    model = WhisperForConditionalGeneration(config)
+    if languages:
+        of_whisper = {
+            "_from_model_config": False, "is_multilingual": True,
+            "no_timestamps_token_id": number["<|notimestamps|>"],
+            "lang_to_id": {token: number[token] for token in begins[1:3]},
+            "task_to_id": {name: number[f"<|{name}|>"] for name in ("transcribe", "translate")},
+        }  # fmt: skip
+        for name, value in of_whisper.items():
+            setattr(model.generation_config, name, value)
+    model.save_pretrained(folder)
+
+
+def dictate_plainly(base: str, result: str, prepared: str) -> list[list[int]]:
+    """Plain transformers and PEFT, nothing of ours: the tokens that a result writes of the test
+    rows, one by one, begun and ended as its folder says."""
+    import datasets
+    import numpy as np
+    from peft import PeftModel
+    from transformers import (
+        AutoFeatureExtractor,
+        AutoModelForSpeechSeq2Seq,
+        AutoTokenizer,
+        GenerationConfig,
+    )
+
+    extractor = AutoFeatureExtractor.from_pretrained(result)
+    AutoTokenizer.from_pretrained(result)
+    if (Path(result) / "adapter_config.json").exists():
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(base)
+        model.generation_config = GenerationConfig.from_pretrained(result)
+        model = PeftModel.from_pretrained(model, result)
+    else:
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(result)
+    model.eval()
+    texts = []
+    for row in datasets.load_from_disk(f"{prepared}/test"):
+        wave = np.frombuffer(row["samples"], "<i2").astype(np.float32) / 32767
+        given = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        texts.append(model.generate(input_features=given["input_features"])[0].tolist())
+    return texts
+
+
+def beginnings(folder: str) -> tuple[list[int], list[int]]:
+    """How texts in German begin as rows are learnt, and as the model itself begins them."""
+    import torch
+    from transformers import AutoModelForSpeechSeq2Seq
+
+    from finetune_api.job import FineTuneJobSpec
+    from finetune_trainer.model.dictation_processor import DictationProcessor
+
+    spec = FineTuneJobSpec.model_validate({
+        "task": "SpeechRecognition", "model": {"uri": f"file://{folder}/"}, "method": {"full": {}},
+        "dataset": {"train": {"uri": "file:///rows.jsonl"}, "spokenLanguage": "de"},
+        "output": {"uri": "file:///out/"},
+    })  # fmt: skip
+    processor = DictationProcessor.read_all(Path(folder), spec)
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(folder)
+    frames = 2 * model.config.max_source_positions
+    given: list[list[int]] = []
+    forward = model.model.decoder.forward
+    model.model.decoder.forward = lambda *args, **named: (
+        given.append(named["input_ids"][0].tolist()) or forward(*args, **named)
+    )
+    sound = torch.zeros(1, model.config.num_mel_bins, frames)
+    model.generate(input_features=sound, generation_config=processor.generation, max_new_tokens=2)
+    return processor.beginning, given[0]
+
+
+def write_long(rows: str, seconds: float) -> None:
+    """``long.jsonl`` beside the rows: the same, but for a recording of so many seconds and a text
+    of thirty letters."""
+    import json
+
+    import soundfile
+
+    place = Path(rows).parent
+    lines = [json.loads(line) for line in Path(rows).read_text().splitlines()]
+    soundfile.write(place / "long.wav", [0.5, -0.5] * int(seconds * RATE / 2), RATE)
+    lines[0]["audio"], lines[1]["text"] = "long.wav", "ABC" * 10
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (place / "long.jsonl").write_text(text)

@@ -319,10 +319,13 @@ def _media_that_fit(spec: Any) -> None:
         speaks and dataset.get("format") in FOLDERS
     ):
         del dataset["format"]
+    if not speaks:
+        dataset.pop("spokenLanguage", None)
     if media is None:
         return
     dataset.pop("maxLength", None)
-    dataset.pop("overlength", None)
+    if not speaks or dataset.get("overlength") == "Truncate":
+        dataset.pop("overlength", None)
     spec.get("training", {}).pop("neftuneAlpha", None)
     if speaks:
         spec.get("training", {}).pop("labelSmoothing", None)

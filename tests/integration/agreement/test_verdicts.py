@@ -82,9 +82,16 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "method.promptTuning, prefixTuning, pTuning put": changed(
         ("task", "ImageClassification"), ("method", {"pTuning": {}})
     ),
-    "dataset.maxLength and dataset.overlength are": changed(
+    "dataset.maxLength is for text": changed(
         ("task", "ImageClassification"), ("dataset.maxLength", 64)
     ),
+    "dataset.overlength is not for": changed(
+        ("task", "ImageClassification"), ("dataset.overlength", "Drop")
+    ),
+    "dataset.overlength is Drop or Fail": changed(
+        ("task", "SpeechRecognition"), ("dataset.overlength", "Truncate")
+    ),
+    "dataset.spokenLanguage is for": changed(("dataset.spokenLanguage", "de")),
     "training.neftuneAlpha disturbs": changed(
         ("task", "ImageClassification"), ("training.neftuneAlpha", 5)
     ),

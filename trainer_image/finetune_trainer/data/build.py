@@ -22,7 +22,7 @@ from finetune_trainer.data import dedup
 from finetune_trainer.data.answers import first_learnt
 from finetune_trainer.data.augment import CHANGE
 from finetune_trainer.data.checks import DROPPED
-from finetune_trainer.data.encode import IGNORED, Encoder, encode_all
+from finetune_trainer.data.encode import IGNORED, Encoder, LeavingOut, encode_all
 from finetune_trainer.data.encode import lengths as lengths_of
 from finetune_trainer.data.gather import MEDIA, PART_NAMES, Gathered, require_rows
 from finetune_trainer.data.max_length import (
@@ -89,6 +89,11 @@ def build(
     encoder = encoding.encoder(gathered)
     tokens = scratch / "tokens.arrow"
     extents = extents_of(encode_all(gathered.arrow, tokens, encoder))
+    if isinstance(encoder, LeavingOut):
+        unfit = np.array([row for row in encoder.left_out if parts[row] != DROPPED], np.int64)
+        parts[unfit] = DROPPED
+        dropped["overlength"] = len(unfit)
+        require_rows(int((parts == TRAIN).sum()), PART_NAMES[TRAIN])
     kept = parts != DROPPED
     if encoding.whole:
         chosen = MaxLength(int(extents.length[kept].max()), "that of the longest row")
@@ -100,7 +105,7 @@ def build(
     over = refuse_overlength(extents.length, chosen.tokens, policy) & kept
     if policy is Overlength.DROP:
         parts[over] = DROPPED
-        dropped["overlength"] = int(over.sum())
+        dropped["overlength"] = dropped.get("overlength", 0) + int(over.sum())
     else:
         unanswered = over & _has_no_answer_left(extents, parts, chosen.tokens)
         parts[unanswered] = DROPPED

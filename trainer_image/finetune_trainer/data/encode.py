@@ -75,6 +75,14 @@ class Refusing(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavingOut(Protocol):
+    """An encoder that leaves out rows which are too long to be taken whole."""
+
+    left_out: list[int]
+    """Their numbers, once every row was encoded."""
+
+
 class TextEncoder:
     """A text with the tokenizer's special tokens."""
 

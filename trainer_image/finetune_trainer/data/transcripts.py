@@ -17,13 +17,15 @@ LETTERS_SHOWN = 40
 
 class TranscriptEncoder(AudioEncoder):
     """Encodes addresses of recordings with their texts; ``labels`` are the letters of a text.
-    ``column`` is the one that holds it."""
+    ``column`` is the one that holds it. Texts that are too long for their recording are left out
+    (``drops``) or told."""
 
     schema = pa.schema([SAMPLES, LENGTH, LABELS])
 
-    def __init__(self, processor: Any, rows: Gathered, column: str) -> None:
+    def __init__(self, processor: Any, rows: Gathered, column: str, *, drops: bool) -> None:
         super().__init__(processor, rows)
-        self.column = column
+        self.column, self.drops = column, drops
+        self.left_out: list[int] = []
         tokenizer = processor.tokenizer
         self._unknown = tokenizer.unk_token_id
         self._letters = sorted(token for token in tokenizer.get_vocab() if len(token) == 1)
@@ -53,11 +55,14 @@ class TranscriptEncoder(AudioEncoder):
             )  # fmt: skip
             return
         needed = len(ids) + sum(a == b for a, b in pairwise(ids))
-        if needed > positions:
+        if needed > positions and self.drops:
+            self.left_out.append(row)
+        elif needed > positions:
             self._places.tell(
                 row, rule="is too long for its recording", field=self.column,
                 value=f"{len(ids)} letters in {positions} positions of sound",
-                fix="correct the text, or cut it as the recording was cut",
+                fix="correct the text, cut it as the recording was cut, or set dataset.overlength "
+                "to Drop",
             )  # fmt: skip
 
     def _remedy(self, strange: list[str]) -> str:

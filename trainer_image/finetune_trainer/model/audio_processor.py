@@ -50,6 +50,9 @@ class AudioProcessor:
     @property
     def longest_seconds(self) -> float | None:
         """What the extractor cuts recordings to; None: nothing is cut."""
+        window = getattr(self.extractor, "chunk_length", None)
+        if window is not None:
+            return float(window)
         frames = getattr(self.extractor, "max_length", None)
         return frames / FRAMES_A_SECOND if isinstance(frames, int) else None
 
@@ -60,6 +63,8 @@ class AudioProcessor:
             for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
                 samples = (samples - kernel) // stride + 1
             return samples
+        if hasattr(config, "max_source_positions"):
+            return int(config.max_source_positions)
         bins, frames = config.num_mel_bins, config.max_length
         across = (bins - config.patch_size) // config.frequency_stride + 1
         along = (frames - config.patch_size) // config.time_stride + 1

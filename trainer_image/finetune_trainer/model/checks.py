@@ -17,6 +17,8 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """What says how a model is given images or recordings."""
+DICTATING = ("whisper",)
+"""Architectures whose decoder writes what is said."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".vocab")
 SMALL_LIMIT = 64 * 2**20
@@ -158,7 +160,17 @@ def check_speech_recognition(config: Any, uri: str) -> None:
         raise UserError(
             f"model.uri {uri}: architecture {config.model_type!r} does not write what it hears "
             "letter by letter (CTC)",
-            "use an audio model with a CTC form (wav2vec2, HuBERT, WavLM …)",
+            "use Whisper, or an audio model with a CTC form (wav2vec2, HuBERT, WavLM …)",
+        )
+
+
+def check_dictation(config: Any, uri: str) -> None:
+    """UserError when the model is none of those whose decoder writes what is said."""
+    if config.model_type not in DICTATING:
+        raise UserError(
+            f"model.uri {uri}: architecture {config.model_type!r} has a decoder that is not known "
+            "to write what is said",
+            "use Whisper, or an audio model with a CTC form (wav2vec2, HuBERT, WavLM …)",
         )
 
 

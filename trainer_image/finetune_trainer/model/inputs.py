@@ -16,9 +16,12 @@ def read_processor(folder: Path, spec: FineTuneJobSpec) -> Any:
         return ImageProcessor.read(folder, spec.model.uri)
     if MEDIA.get(spec.task) is Media.AUDIO:
         from finetune_trainer.model.audio_processor import AudioProcessor
+        from finetune_trainer.model.dictation_processor import DictationProcessor
         from finetune_trainer.model.speech_processor import SpeechProcessor
 
         if spec.task is Task.SPEECH_RECOGNITION:
+            if checks.read_config(folder, spec.model.uri).is_encoder_decoder:
+                return DictationProcessor.read_all(folder, spec)
             return SpeechProcessor.read_both(folder, spec.model)
         return AudioProcessor.read(folder, spec.model.uri)
     return checks.read_tokenizer(folder, spec.model)

@@ -140,6 +140,34 @@ def load_writer_of_letters(
     return _with_letters(model)
 
 
+def load_dictation(
+    folder: Path, config: Any, *, dropout: float | None, storage: Storage | None = None
+) -> Loaded:
+    """The model from ``folder``, in float32, whose decoder writes what is said; UserError when its
+    checkpoint lacks weights."""
+    from transformers import AutoModelForSpeechSeq2Seq
+
+    set_dropout(whole_layers(config), dropout)
+    what = "a model that writes what is said"
+    model = _whole(AutoModelForSpeechSeq2Seq, folder, config, storage, what)
+    return _with_fixed_positions(model)
+
+
+def meta_dictation(config: Any) -> Loaded:
+    """The same without weights, for counting."""
+    from transformers import AutoModelForSpeechSeq2Seq
+
+    with torch.device("meta"):
+        model = AutoModelForSpeechSeq2Seq.from_config(whole_layers(config))
+    return _with_fixed_positions(model)
+
+
+def _with_fixed_positions(model: Any) -> Loaded:
+    """Whisper's encoder counts in sinusoids, which are not learnt; loading forgets that."""
+    model.get_encoder().embed_positions.requires_grad_(False)
+    return Loaded(model, "DICTATION")
+
+
 def meta_writer_of_letters(config: Any) -> Loaded:
     """The CTC model without weights, for counting."""
     from transformers import AutoModelForCTC

@@ -49,6 +49,10 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
     if method.freeze is not None:
         _thaw(loaded, method.freeze.trainable)
     if method.head_only is not None:
+        if not loaded.fresh:
+            raise UserError(
+                "method.headOnly: the output layer belongs to the base model", "use lora or freeze"
+            )
         _thaw(loaded, [])
     return loaded.model
 

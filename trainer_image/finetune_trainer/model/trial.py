@@ -54,13 +54,28 @@ def of_images(model: Any, rows: int, length: int) -> torch.Tensor:
     return _sum(model(pixel_values=images))
 
 
+def of_dictation(model: Any, rows: int, length: int) -> torch.Tensor:
+    """Recordings of the only length that the model hears, and texts as long as rows get."""
+    from finetune_trainer.losses import token_loss
+
+    ids = _tokens(rows, length)
+    outputs = model(input_features=_spectrograms(model.config, rows), decoder_input_ids=ids)
+    return token_loss(outputs, ids)
+
+
 def of_recordings(model: Any, rows: int, length: int) -> torch.Tensor:
     """A model of sound: of waves that become so many frames, or of spectrograms of one size."""
     config = model.config
     if hasattr(config, "conv_stride"):
         waves = torch.zeros(rows, (length + 1) * math.prod(config.conv_stride))
         return _sum(model(input_values=waves))
+    if hasattr(config, "max_source_positions"):
+        return _sum(model(input_features=_spectrograms(config, rows)))
     return _sum(model(input_values=torch.zeros(rows, config.max_length, config.num_mel_bins)))
+
+
+def _spectrograms(config: Any, rows: int) -> torch.Tensor:
+    return torch.zeros(rows, config.num_mel_bins, 2 * config.max_source_positions)
 
 
 def _tokens(rows: int, length: int) -> torch.Tensor:

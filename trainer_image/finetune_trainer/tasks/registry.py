@@ -4,6 +4,7 @@ Rows are read and checked before any library of models is imported.
 """
 
 from importlib import import_module
+from typing import Any
 
 from finetune_api.job import FineTuneJobSpec
 from finetune_api.learning import Objective, learnt
@@ -26,8 +27,12 @@ MODULES: dict[TaskName | Objective, str] = {
 kind."""
 
 
-def task_class(spec: FineTuneJobSpec) -> type[Task]:
-    """The implementation of a job's task."""
+def task_class(spec: FineTuneJobSpec, config: Any) -> type[Task]:
+    """The implementation of a job's task, for a model of this configuration."""
+    if spec.task is TaskName.SPEECH_RECOGNITION and config.is_encoder_decoder:
+        from finetune_trainer.tasks.dictation import Dictation
+
+        return Dictation
     name = learnt(spec.task, spec.objective)
     if name not in MODULES:
         name = spec.task

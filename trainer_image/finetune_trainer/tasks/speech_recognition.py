@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from finetune_api.dataset import Overlength
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
 from finetune_trainer import zero
@@ -58,8 +59,13 @@ class SpeechRecognition:
     @staticmethod
     def encoding(job: JobConfig, processor: SpeechProcessor) -> Encoding:
         """Recordings and the letters of their texts."""
-        column = job.spec.dataset.columns.text
-        return Encoding(0, lambda rows: TranscriptEncoder(processor, rows, column), whole=True)
+        dataset = job.spec.dataset
+        drops = dataset.overlength is Overlength.DROP
+
+        def encoder(rows: Any) -> TranscriptEncoder:
+            return TranscriptEncoder(processor, rows, dataset.columns.text, drops=drops)
+
+        return Encoding(0, encoder, whole=True)
 
     @staticmethod
     def on_meta(config: Any, labels: list[str], pad: int | None) -> Loaded:
