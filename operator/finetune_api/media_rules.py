@@ -1,6 +1,7 @@
 """Cross-field rules of tasks whose rows hold media."""
 
 from finetune_api.learning import MEDIA, Media, Task
+from finetune_api.method_rules import VIRTUAL_METHODS
 from finetune_api.rule import Rule
 
 _OF_TEXT = f"!(self.task in {[*map(str, MEDIA)]})"
@@ -12,7 +13,6 @@ _WHOLE = ("Drop", "Fail")
 
 FOLDERS: dict[str, Media] = {"ImageFolder": Media.IMAGE, "AudioFolder": Media.AUDIO}
 """Formats that are a folder of files for each class, and of what the files are."""
-VIRTUAL_METHODS = ("promptTuning", "prefixTuning", "pTuning")
 
 
 def _tasks_of(media: Media) -> list[str]:

@@ -24,8 +24,9 @@ from finetune_api.estimate import (
 )  # fmt: skip
 from finetune_api.job import Strategy
 from finetune_api.jobconfig import Device, JobConfig
+from finetune_api.method_rules import WHOLE_METHODS
 from finetune_api.progress import Plan
-from finetune_api.rules import WHOLE_METHODS, WHOLE_OPTIMIZERS
+from finetune_api.rules import WHOLE_OPTIMIZERS
 from finetune_api.training import Optimizer, Precision
 from finetune_trainer.cadence import checkpoint_seconds
 

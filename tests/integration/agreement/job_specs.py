@@ -16,7 +16,8 @@ from finetune_api import augmentation_rules, rules
 from finetune_api.base import API_VERSION, KIND
 from finetune_api.crd import open_api_schema
 from finetune_api.learning import LAYOUTS, MEDIA, METRICS, WRITING
-from finetune_api.media_rules import FOLDERS, VIRTUAL_METHODS
+from finetune_api.media_rules import FOLDERS
+from finetune_api.method_rules import MERGING_METHODS, VIRTUAL_METHODS, WHOLE_METHODS
 
 Node = dict[str, Any]
 Job = dict[str, Any]
@@ -210,7 +211,7 @@ def _no_idle_deepspeed(spec: Any) -> None:
 
 def _no_method_that_zero_3_cannot(spec: Any) -> None:
     deepspeed = spec.get("distribution", {}).get("deepspeed", {})
-    if deepspeed.get("zeroStage") == 3 and set(spec["method"]).intersection(rules.WHOLE_METHODS):
+    if deepspeed.get("zeroStage") == 3 and set(spec["method"]).intersection(WHOLE_METHODS):
         deepspeed["zeroStage"] = 2
 
 
@@ -219,7 +220,7 @@ def _results_that_fit(spec: Any) -> None:
     if gate is not None:
         learns = spec["task"] == "TextGeneration"
         gate["metric"] = METRICS[spec.get("objective", "SFT") if learns else spec["task"]][0]
-    if not set(spec["method"]).intersection(rules.MERGING_METHODS):
+    if not set(spec["method"]).intersection(MERGING_METHODS):
         spec["output"].pop("artifacts", None)
 
 
@@ -237,7 +238,7 @@ def _hyperparameters_that_fit(spec: Any) -> None:
     if spec["task"] in ("Summarization", "Translation"):
         training.pop("neftuneAlpha", None)
     learns = spec.get("objective", "SFT") if spec["task"] == "TextGeneration" else None
-    if learns not in ("SFT", "Pretrain") or set(method).intersection(rules.VIRTUAL_METHODS):
+    if learns not in ("SFT", "Pretrain") or set(method).intersection(VIRTUAL_METHODS):
         training.pop("packing", None)
     if "prefixTuning" in method:
         training.pop("gradientCheckpointing", None)
@@ -305,7 +306,7 @@ def _fit_the_task(spec: Any) -> None:
     splits = learns in ("Pretrain", "QuestionAnswering")
     if not splits and spec["dataset"].get("overlength") == "Split":
         spec["dataset"].pop("overlength")
-    if learns == "QuestionAnswering" and set(spec["method"]) & set(rules.VIRTUAL_METHODS):
+    if learns == "QuestionAnswering" and set(spec["method"]) & set(VIRTUAL_METHODS):
         spec["method"] = {"full": {}}
     known = LAYOUTS[learns]
     if spec["dataset"].get("layout") not in known:
