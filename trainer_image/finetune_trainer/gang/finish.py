@@ -36,14 +36,20 @@ class Finish:
         self._baseline: asyncio.Task[Any] | None = None
 
     def on_artifact(self, name: str, path: str) -> None:
-        """A folder of results; the baseline is stored at once, later attempts reuse it."""
+        """A folder of results; the baseline is stored at once, later attempts reuse it, and again
+        when there is more of it."""
         if name == "baseline":
-            uri = join(self._config.spec.output.uri, "baseline", str(self._config.fingerprint))
-            call = self._pod.agent.call("upload_folder", source=path, uri=uri + "/")
-            self._baseline = asyncio.create_task(call)
+            self._baseline = asyncio.create_task(self._store_baseline(path, self._baseline))
             self._baseline.add_done_callback(lambda task: task.cancelled() or task.exception())
         else:
             self._artifacts[name] = Path(path)
+
+    async def _store_baseline(self, path: str, before: asyncio.Task[Any] | None) -> None:
+        """One after the other: the last one's manifest names all files."""
+        if before is not None:
+            await asyncio.wait([before])
+        uri = join(self._config.spec.output.uri, "baseline", str(self._config.fingerprint))
+        await self._pod.agent.call("upload_folder", source=path, uri=uri + "/")
 
     async def run(self) -> None:
         """Store it all; raises what storage says."""
