@@ -54,15 +54,17 @@ def make_model(folder: str, seed: int = 0, hidden: int = 32) -> None:
 CAPITALS = {word: word.upper() for word in WORDS[:12]}
 
 
-def write_pairs(path: Path, count: int = 120, seed: int = 1) -> None:
-    """Prompts of a few words; the completion is the first word in capitals."""
+def write_pairs(path: Path, count: int = 120, seed: int = 1, shuffled: bool = False) -> None:
+    """Prompts of a few words; the completion is the first word in capitals. ``shuffled``: it is
+    any word in capitals."""
     rng = random.Random(seed)
     with path.open("w") as file:
         for number in range(count):
             words = [rng.choice(list(CAPITALS)), *rng.choices(WORDS, k=rng.randint(1, 9))]
+            told = rng.choice(list(CAPITALS)) if shuffled else words[0]
             row = {
                 "prompt": f"{' '.join(words)} n{number} =",
-                "completion": f" {CAPITALS[words[0]]}",
+                "completion": f" {CAPITALS[told]}",
             }
             file.write(json.dumps(row) + "\n")
 

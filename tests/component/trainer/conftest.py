@@ -327,7 +327,7 @@ def rewriting_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(**rows: Any) -> Bench:
         bench = Bench(server, tmp_path_factory.mktemp("rewriting"), task="Translation")
         cases.write_translations(bench.rows, **rows)
-        return with_model(bench, cases.make_rewriter)
+        return with_model(bench, cases.make_rewriter, seed=rows.get("seed", 0))
 
     return make
 

@@ -8,6 +8,7 @@ import pytest
 LORA = {"lora": {"rank": 8}}
 FULL = {"full": {}}
 LEARNT = {"maxSteps": 200, "learningRate": 5e-3, "globalBatchSize": 8}
+OTHER_SEEDS = (2, 3)
 ROWS = 240
 LEAST = 0.9
 """F1 of a model that has learnt the rule. Tags at random places cannot reach half of it."""
@@ -33,11 +34,12 @@ def test_virtual_tokens_before_the_text_have_no_tags(tagging):
     assert run.events("evaluation")
 
 
-def learn(tagging, cases, name, **rows):
-    path = tagging.folder / f"{name}.jsonl"
-    cases.write_tags(path, count=ROWS, **rows)
+def learn(tagging, cases, seed=1, **rows):
+    path = tagging.folder / f"learnt-{seed}-{len(rows)}.jsonl"
+    cases.write_tags(path, count=ROWS, seed=seed, **rows)
     dataset = {"train": {"uri": f"file://{path}"}}
-    run = tagging.run(FULL, ranks=2, micro=4, training=LEARNT, dataset=dataset)
+    training = LEARNT | {"seed": 6 + seed}
+    run = tagging.run(FULL, ranks=2, micro=4, training=training, dataset=dataset)
     assert run.codes == [0, 0], run.output
     (told,) = run.events("evaluation")
     return run, {result["metric"]: result for result in told["results"]}
@@ -45,7 +47,7 @@ def learn(tagging, cases, name, **rows):
 
 @pytest.fixture(scope="module")
 def learnt(tagging, cases):
-    return learn(tagging, cases, "learnt")
+    return learn(tagging, cases)
 
 
 def test_the_tuned_model_finds_what_the_base_does_not(learnt):
@@ -58,8 +60,18 @@ def test_the_tuned_model_finds_what_the_base_does_not(learnt):
     assert len(rows) == results["micro_f1"]["rows"]
 
 
-def test_tags_at_random_places_are_not_learnt(tagging, cases):
-    _, results = learn(tagging, cases, "shuffled", shuffled=True)
+@pytest.mark.matrix
+@pytest.mark.parametrize("seed", OTHER_SEEDS)
+def test_other_seeds_find_as_much(tagging, cases, seed):
+    _, results = learn(tagging, cases, seed)
+    assert float(results["micro_f1"]["tuned"]) >= LEAST, results
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.matrix) for seed in OTHER_SEEDS)]
+)
+def test_tags_at_random_places_are_not_learnt(tagging, cases, seed):
+    _, results = learn(tagging, cases, seed, shuffled=True)
     assert float(results["micro_f1"]["tuned"]) < LEAST / 2
 
 
