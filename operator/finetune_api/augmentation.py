@@ -59,6 +59,42 @@ class ImageAugmentation(Document):
     _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.image"))
 
 
+class Noise(Document):
+    """White noise, by how far below the recording's mean power it is, in decibels. The amount is
+    drawn for each recording."""
+
+    lowest: Annotated[float, Field(ge=0, le=80)]
+    """The loudest noise, as 10 dB."""
+    highest: Annotated[float, Field(ge=0, le=80)]
+    """The softest noise, as 30 dB."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.audio.noise"))
+
+
+class Speed(Document):
+    """Speed and pitch, which change together. The factor is drawn for each recording, which never
+    gets longer than the longest of all, nor too short for its text."""
+
+    slowest: Annotated[float, Field(ge=0.5, le=1)] = 0.9
+    """Smallest factor."""
+    fastest: Annotated[float, Field(ge=1, le=2)] = 1.1
+    """Largest factor."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.audio.speed"))
+
+
+class AudioAugmentation(Document):
+    """Training recordings as they might have been made as well: changed anew in each pass, by seed,
+    pass and row, so that a resumed run hears the same ones."""
+
+    noise: Noise | None = None
+    """Adds noise."""
+    speed: Speed | None = None
+    """Plays faster or slower."""
+
+    _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation.audio"))
+
+
 class Augmentation(Document):
     """What is changed in versions of training rows; validation and test rows stay as they are."""
 
@@ -68,5 +104,8 @@ class Augmentation(Document):
 
     image: ImageAugmentation | None = None
     """Changes images, for ImageClassification."""
+
+    audio: AudioAugmentation | None = None
+    """Changes recordings, for AudioClassification and SpeechRecognition."""
 
     _rules = model_validator(mode="after")(rules.check("spec.dataset.augmentation"))

@@ -1,18 +1,53 @@
 """Rules of ``spec.dataset.augmentation``."""
 
-from finetune_api.learning import Task
+from finetune_api.learning import MEDIA, Media, Task
 from finetune_api.rule import Rule
 
 REWORDED = (Task.TEXT_CLASSIFICATION, Task.SUMMARIZATION, Task.TRANSLATION)
 """Tasks of texts whose answer stays right when words of the text change: it is no part of the text
 and knows no place in it."""
+HEARD = tuple(task for task, media in MEDIA.items() if media is Media.AUDIO)
+"""Tasks of recordings."""
 
 RULES: tuple[Rule, ...] = (
     Rule(
         scope="spec.dataset.augmentation",
-        cel="has(self.text) || has(self.image)",
-        message="dataset.augmentation is empty: set text or image, or remove it",
-        holds=lambda augmentation: augmentation.text is not None or augmentation.image is not None,
+        cel="has(self.text) || has(self.image) || has(self.audio)",
+        message="dataset.augmentation is empty: set text, image or audio, or remove it",
+        holds=lambda augmentation: (
+            augmentation.text is not None
+            or augmentation.image is not None
+            or augmentation.audio is not None
+        ),
+    ),
+    Rule(
+        scope="spec.dataset.augmentation.audio",
+        cel="has(self.noise) || has(self.speed)",
+        message="dataset.augmentation.audio changes nothing: set noise or speed",
+        holds=lambda audio: audio.noise is not None or audio.speed is not None,
+    ),
+    Rule(
+        scope="spec.dataset.augmentation.audio.noise",
+        cel="self.lowest <= self.highest",
+        message="augmentation.audio.noise.lowest must not be above highest",
+        holds=lambda noise: noise.lowest <= noise.highest,
+    ),
+    Rule(
+        scope="spec.dataset.augmentation.audio.speed",
+        cel="self.slowest < self.fastest",
+        message="augmentation.audio.speed changes nothing: set slowest below 1 or fastest above 1",
+        holds=lambda speed: speed.slowest < speed.fastest,
+    ),
+    Rule(
+        scope="spec",
+        cel="!has(self.dataset.augmentation) || !has(self.dataset.augmentation.audio) || "
+        f"self.task in {[*map(str, HEARD)]}",
+        message=f"dataset.augmentation.audio is for tasks {', '.join(HEARD)}: remove it",
+        holds=lambda spec: (
+            spec.dataset.augmentation is None
+            or spec.dataset.augmentation.audio is None
+            or spec.task in HEARD
+        ),
     ),
     Rule(
         scope="spec.dataset.augmentation.image",

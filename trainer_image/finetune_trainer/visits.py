@@ -40,3 +40,9 @@ class ChangingRows:
     def __getitem__(self, visit: tuple[int, int]) -> dict[str, Any]:
         row, before = visit
         return self.change(self.rows[row], np.random.default_rng([self.seed, 6, row, before]))
+
+
+def changing(parts: dict[str, Any], change: Change, seed: int) -> dict[str, Any]:
+    """A trainer's arguments, with training rows that change."""
+    rows = ChangingRows(parts["train_dataset"], change, seed)
+    return parts | {"train_dataset": rows, "order": Visits(parts["order"])}

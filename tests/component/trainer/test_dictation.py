@@ -183,3 +183,35 @@ def test_it_tells_classes_apart_as_well(perceiving_of, sound_cases):
     (told,) = run.events("evaluation")
     results = {result["metric"]: result for result in told["results"]}
     assert float(results["accuracy"]["tuned"]) >= 0.75, results
+
+
+CHANGED = {
+    "augmentation": {"audio": {"noise": {"lowest": 10, "highest": 30}, "speed": {"fastest": 1.2}}}
+}
+
+
+@pytest.mark.parametrize(
+    "task", ["Dictation", *(pytest.param(of, marks=pytest.mark.matrix) for of in
+                            ("SpeechRecognition", "AudioClassification"))]
+)  # fmt: skip
+def test_recordings_change_alike_however_a_batch_is_shared(
+    dictating_of, perceiving_of, sound_cases, task
+):
+    if task == "Dictation":
+        bench = dictating_of()
+    else:
+        speaks = task == "SpeechRecognition"
+        rows = sound_cases.write_speech if speaks else sound_cases.write_tones
+        model = sound_cases.make_writing_model if speaks else sound_cases.make_hearing_model
+        bench = perceiving_of(task, rows, model, kind="unmasked")
+    training = {"maxSteps": 3}
+    alone = bench.run(FULL, micro=8, training=training, dataset=CHANGED)
+    shared = bench.run(FULL, ranks=2, micro=2, training=training, dataset=CHANGED)
+    plain = bench.run(FULL, micro=8, training=training)
+    assert shared.codes == [0, 0], shared.output
+    assert shared.curve() == pytest.approx(alone.curve(), rel=1e-5)
+    assert plain.curve() != pytest.approx(alone.curve(), rel=1e-3)
+    report = json.loads((alone.folders[0] / "prepared" / "data-report.json").read_text())
+    speed = {"slowest": 0.9, "fastest": 1.2}
+    told = {"noise": {"lowest": 10.0, "highest": 30.0}, "speed": speed}
+    assert report["augmentation"] == {"everyPass": {"audio": told}}

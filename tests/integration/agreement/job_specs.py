@@ -279,8 +279,22 @@ def _augmentation_that_fits(spec: Any) -> None:
         augmentation.pop("image", None)
     elif not any(augmentation.get("image", {"flip": True}).values()):
         augmentation["image"]["flip"] = True
+    if spec["task"] not in augmentation_rules.HEARD:
+        augmentation.pop("audio", None)
+    elif "audio" in augmentation:
+        _sounds_that_fit(augmentation["audio"])
     if not augmentation:
         spec["dataset"].pop("augmentation", None)
+
+
+def _sounds_that_fit(audio: Any) -> None:
+    if not audio:
+        audio["speed"] = {}
+    noise, speed = audio.get("noise"), audio.get("speed")
+    if noise:
+        noise["lowest"], noise["highest"] = sorted((noise["lowest"], noise["highest"]))
+    if speed and speed.get("slowest", 0.9) == speed.get("fastest", 1.1):
+        speed["slowest"] = 0.9
 
 
 def _fit_the_task(spec: Any) -> None:

@@ -170,6 +170,20 @@ VIOLATIONS: dict[str, dict[str, Any]] = {
     "dataset.augmentation.image is for": changed(
         ("dataset.augmentation", {"image": {"flip": True}})
     ),
+    "dataset.augmentation.audio is for": changed(
+        ("dataset.augmentation", {"audio": {"speed": {}}})
+    ),
+    "dataset.augmentation.audio changes nothing": changed(
+        ("task", "AudioClassification"), ("dataset.augmentation", {"audio": {}})
+    ),
+    "augmentation.audio.noise.lowest must": changed(
+        ("task", "SpeechRecognition"),
+        ("dataset.augmentation", {"audio": {"noise": {"lowest": 20, "highest": 10}}}),
+    ),
+    "augmentation.audio.speed changes nothing": changed(
+        ("task", "SpeechRecognition"),
+        ("dataset.augmentation", {"audio": {"speed": {"slowest": 1, "fastest": 1}}}),
+    ),
     "dataset.augmentation is empty": changed(("dataset.augmentation", {})),
     "dataset.augmentation.text changes nothing": changed(("dataset.augmentation", {"text": {}})),
     "dataset.augmentation.text is for": changed(

@@ -73,7 +73,12 @@ class AudioEncoder:
         most = processor.longest_seconds
         self._cut_off += most is not None and seconds > most
         self._seconds += seconds
-        return np.round(np.clip(found, -1, 1) * FULL_SCALE).astype("<i2")
+        return in_sixteen_bits(found)
+
+
+def in_sixteen_bits(wave: NDArray[np.float32]) -> NDArray[np.int16]:
+    """A wave as prepared rows hold it."""
+    return np.round(np.clip(wave, -1, 1) * FULL_SCALE).astype("<i2")
 
 
 def samples_of(row: dict[str, Any]) -> NDArray[np.float32]:

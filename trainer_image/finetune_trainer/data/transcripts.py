@@ -44,7 +44,7 @@ class TranscriptEncoder(AudioEncoder):
 
     def _check(self, row: int, text: str, ids: list[int], positions: int) -> None:
         """Tell letters that the model does not have, and texts of more letters than a recording
-        has positions; between two equal ones stands a pause."""
+        has positions."""
         if self._unknown in ids:
             strange = sorted(
                 {letter for letter in text if self._unknown in self.processor.tokens(letter)}
@@ -54,7 +54,7 @@ class TranscriptEncoder(AudioEncoder):
                 value=shown("".join(strange)), fix=self._remedy(strange),
             )  # fmt: skip
             return
-        needed = len(ids) + sum(a == b for a, b in pairwise(ids))
+        needed = positions_needed(ids)
         if needed > positions and self.drops:
             self.left_out.append(row)
         elif needed > positions:
@@ -70,3 +70,8 @@ class TranscriptEncoder(AudioEncoder):
             if {change(letter) for letter in strange} <= set(self._letters):
                 return f"write texts in {case}, as the model does"
         return f"write with the model's letters: {short(' '.join(self._letters))}"
+
+
+def positions_needed(ids: list[int]) -> int:
+    """At least, for a text of these letters: between two equal ones stands a pause."""
+    return len(ids) + sum(a == b for a, b in pairwise(ids))

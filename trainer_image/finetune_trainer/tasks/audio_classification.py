@@ -15,6 +15,7 @@ from finetune_trainer.model.still_norms import keep_statistics
 from finetune_trainer.model.whole_layers import whole_layers
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.classification import Classification
+from finetune_trainer.tasks.recordings import with_changes
 from finetune_trainer.tasks.task import Encoding
 
 FORM = "AUDIO_CLS"
@@ -26,6 +27,7 @@ class AudioClassification(Classification):
     def __init__(self, session: Session, processor: AudioProcessor) -> None:
         super().__init__(session)
         job, places = session.job, session.places
+        self.processor = processor
         collate = AudioCollator(processor)
         self.parts = Rows.of_parts(places.prepared, collate)
         collate.longest = longest(self.parts)
@@ -38,6 +40,11 @@ class AudioClassification(Classification):
         keep_statistics(self.loaded.model)
 
     trial = staticmethod(trial.of_recordings)
+
+    def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
+        """Trainer with our loss, on recordings that change where the job wants it."""
+        changing = with_changes(self.session, self.processor, parts, self.parts, letters=False)
+        return super().trainer(options, **changing)
 
     @staticmethod
     def check(config: Any, uri: str) -> None:

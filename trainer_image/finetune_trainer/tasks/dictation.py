@@ -22,6 +22,7 @@ from finetune_trainer.model import checks, trial
 from finetune_trainer.model.dictation_processor import DictationProcessor
 from finetune_trainer.model.load import Loaded, load_dictation, meta_dictation
 from finetune_trainer.session import Session
+from finetune_trainer.tasks.recordings import with_changes
 from finetune_trainer.tasks.task import Encoding
 
 
@@ -30,7 +31,7 @@ class Dictation:
 
     def __init__(self, session: Session, processor: DictationProcessor) -> None:
         job, places = session.job, session.places
-        self.session = session
+        self.session, self.processor = session, processor
         config = checks.read_config(places.model, job.spec.model.uri)
         self.loaded = load_dictation(
             places.model, config, dropout=job.spec.training.dropout, storage=session.storage
@@ -66,11 +67,12 @@ class Dictation:
         self.base = self.listener.of_base(self.loaded.model)
 
     def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
-        """Trainer with our loss."""
+        """Trainer with our loss, on recordings that change where the job wants it."""
         from transformers import TrainingArguments
 
         from finetune_trainer.train import FineTuneTrainer
 
+        parts = with_changes(self.session, self.processor, parts, self.parts, letters=False)
         return FineTuneTrainer(
             args=TrainingArguments(**options), compute_loss_func=token_loss, **parts
         )

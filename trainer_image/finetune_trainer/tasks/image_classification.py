@@ -18,7 +18,7 @@ from finetune_trainer.model.still_norms import keep_statistics
 from finetune_trainer.session import Session
 from finetune_trainer.tasks.classification import Classification
 from finetune_trainer.tasks.task import Encoding
-from finetune_trainer.visits import ChangingRows, Visits
+from finetune_trainer.visits import changing
 
 FORM = "IMAGE_CLS"
 
@@ -45,8 +45,7 @@ class ImageClassification(Classification):
         spec = self.session.job.spec
         if spec.dataset.augmentation is not None and spec.dataset.augmentation.image is not None:
             change = partial(_changed, spec.dataset.augmentation.image)
-            rows = ChangingRows(parts["train_dataset"], change, spec.training.seed)
-            parts |= {"train_dataset": rows, "order": Visits(parts["order"])}
+            parts = changing(parts, change, spec.training.seed)
         return super().trainer(options, **parts)
 
     @staticmethod

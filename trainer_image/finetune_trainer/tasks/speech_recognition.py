@@ -28,6 +28,7 @@ from finetune_trainer.model.speech_processor import SpeechProcessor
 from finetune_trainer.model.still_norms import keep_statistics
 from finetune_trainer.model.whole_layers import whole_layers
 from finetune_trainer.session import Session
+from finetune_trainer.tasks.recordings import with_changes
 from finetune_trainer.tasks.task import Encoding
 
 
@@ -83,11 +84,12 @@ class SpeechRecognition:
         self.base: list[str] = baseline.measured(self.session, measure)["written"].tolist()
 
     def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
-        """Trainer with our loss."""
+        """Trainer with our loss, on recordings that change where the job wants it."""
         from transformers import TrainingArguments
 
         from finetune_trainer.train import FineTuneTrainer
 
+        parts = with_changes(self.session, self.processor, parts, self.parts, letters=True)
         return FineTuneTrainer(
             args=TrainingArguments(**options), compute_loss_func=self.loss, **parts
         )
