@@ -74,6 +74,10 @@ KINDS = {
                            "*.layers.1"),
     "spectrograms": _perceived(_HEARD[0], " (AST)", *_HEARD[1:], "ast", "*.1"),
     "speech": _perceived(_SPOKEN[0], ", CTC (wav2vec2)", *_SPOKEN[1:], "masked", "*.layers.1"),
+    "dictation": Kind(
+        "SpeechRecognition (Whisper)", "SpeechRecognition", sound_cases.write_speech,
+        sound_cases.make_dictating_model, layers="*decoder.layers.1", where="rows",
+    ),
     "pretrain": _written(cases.write_texts, "Pretrain", dataset={"maxLength": 16}),
     "sft": _written(cases.write_pairs, "SFT"),
     "dpo": _written(cases.write_preferences, "DPO"),
@@ -164,6 +168,8 @@ def refusal(kind: str, method: str, layout: str) -> str | None:
         "TextGeneration", "Translation", "Summarization"
     ):  # fmt: skip
         return "method.headOnly is not for tasks that write text"
+    if (kind, method) == ("dictation", "headOnly"):
+        return "method.headOnly: the output layer belongs to the base model"
     if method == "ia3" and KINDS[kind].where == "rows":
         return "method.ia3: it is not known which layers of architecture"
     if (kind, method) == ("resnet", "PiSSA"):
