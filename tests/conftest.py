@@ -10,12 +10,17 @@ from xdist.scheduler import LoadScopeScheduling
 from localcluster.cluster import Cluster, running_cluster
 from localcluster.product import install_resource
 from tests.bad_input.book import Book
+from tests.component.trainer.of_the_day import of_the_day
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-book", action="store_true", help="write docs/bad-input.md as the tests tell it"
     )
+
+
+def pytest_report_header() -> str:
+    return f"examples of the day: {', '.join(example.name for example in of_the_day())}"
 
 
 SHARED = {"e2e": "e2e", "component": "component"} | dict.fromkeys(

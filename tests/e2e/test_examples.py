@@ -14,11 +14,14 @@ from tests.e2e.conftest import EXAMPLES, RUN_SECONDS, Site
 from tests.e2e.test_sft_json import base_model
 
 EVERY = sorted(path for path in EXAMPLES.iterdir() if (path / "job.yaml").is_file())
-WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders", "12-grpo-notes"}
+WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders", "12-grpo-notes",
+           "16-orpo-json"}  # fmt: skip
 """Examples whose base is that of the second one."""
 ELSEWHERE = {"01-hello-lora", "02-sft-json"}
 """Examples that have tests of their own."""
-BASES = {"15-handwritten-digits": "tiny-vit"}
+BASES = {
+    "09-translate-phrases": "tiny-translator", "15-handwritten-digits": "tiny-vit",
+}  # fmt: skip
 """Examples that make a base of their own."""
 KNOWN_ALREADY = {"07-review-stars"}
 """Examples whose base's probe is so good that training gains nothing: the report has to say so."""

@@ -464,13 +464,18 @@ def write_tags(path: Path, count: int = 90, seed: int = 1, shuffled: bool = Fals
 def write_labels(
     path: Path, kind: str, *, count: int = 600, seed: int = 1, shuffled: bool = False
 ) -> None:
-    """Rows with every label whose words they hold, or with a number: 1.5 where there is an animal,
-    less 2.25 where there is a car. ``shuffled``: each row has the label of another."""
+    """Rows with the class of the only word that has one, with every label whose words they hold, or
+    with a number: 1.5 where there is an animal, less 2.25 where there is a car. ``shuffled``: each
+    row has the label of another."""
     rng = random.Random(seed)
     rows = []
     for number in range(count):
         words = rng.choices(WORDS, k=rng.randint(1, 5))
-        if kind == "Multi":
+        if kind == "Single":
+            label = rng.choice(list(CLASSES))
+            words = rng.choices(WORDS[:3] + WORDS[12:], k=rng.randint(1, 5))
+            words.insert(rng.randint(0, len(words)), rng.choice(CLASSES[label].split()))
+        elif kind == "Multi":
             label = [name for name, own in CLASSES.items() if set(own.split()) & set(words)]
         else:
             label = 1.5 * bool(set(CLASSES["animal"].split()) & set(words))

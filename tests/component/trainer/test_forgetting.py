@@ -147,12 +147,19 @@ def test_questions_and_preferences_are_measured_as_their_test_rows(bench_of, wri
         assert_same(run)
 
 
+SPEAKERS = {
+    "letters": ("make_writing_model", {"kind": "masked", "head": False}),
+    "decoder": ("make_dictating_model", {"languages": False}),
+}  # fmt: skip
+
+
 @pytest.mark.matrix
-def test_recordings_are_measured_as_their_test_rows(perceiving_of, sound_cases):
-    write, model = partial(sound_cases.write_speech, seed=1), sound_cases.make_writing_model
-    bench = perceiving_of("SpeechRecognition", write, model, kind="masked", seed=1, head=False)
-    own = sound_cases.write_speech(bench.folder / "general", seed=9)
-    uri = f"file://{own}"
+@pytest.mark.parametrize("speaker", SPEAKERS)
+def test_recordings_are_measured_as_their_test_rows(perceiving_of, sound_cases, speaker):
+    name, shape = SPEAKERS[speaker]
+    write, model = partial(sound_cases.write_speech, seed=1), getattr(sound_cases, name)
+    bench = perceiving_of("SpeechRecognition", write, model, seed=1, **shape)
+    uri = f"file://{sound_cases.write_speech(bench.folder / 'general', seed=9)}"
     run = bench.run(
         FULL, training={"maxSteps": 3}, dataset={"test": {"uri": uri}},
         evaluation={"forgetting": {"uri": uri}},

@@ -14,6 +14,7 @@ from finetune_trainer.data.dictations import DictationEncoder
 from finetune_trainer.data.encode import IGNORED
 from finetune_trainer.evaluate import transcripts
 from finetune_trainer.evaluate.dictation import Listener
+from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, logits
 from finetune_trainer.evaluate.generate import Reference
 from finetune_trainer.evaluate.report import write_answers
@@ -97,6 +98,20 @@ class Dictation:
             seed = session.job.spec.training.seed
             result = transcripts.compare(wanted, self.base, tuned, seed=seed)
             write_answers(session, result, rows, self.base, tuned)
+
+    def exam(self, folder: Path) -> Exam:
+        """Texts, compared as those of the test rows."""
+        rows, seed = (
+            Rows.of(folder, self.parts["test"].collate),
+            self.session.job.spec.training.seed,
+        )
+        listener = Listener(self.session, self.processor, rows)
+        return Exam(
+            lambda model: np.array(listener.written(model)),
+            lambda base, tuned: transcripts.compare(
+                listener.wanted, base.tolist(), tuned.tolist(), seed=seed
+            ),
+        )
 
     def describe(self, folder: Path) -> None:
         """How texts begin and end, so that any program writes them as they were compared."""
