@@ -8,7 +8,7 @@ the file that it would have saved itself. What DDP and stage 0 save is whole alr
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from finetune_trainer import zero
 from finetune_trainer.session import Session
 from finetune_trainer.storage.manifest import MANIFEST
 
+Share = Callable[[int, list[torch.Tensor]], torch.Tensor]
+"""This rank's numbers of a group, from those of all ranks that wrote it."""
 START_ALIGNMENT = 2
 """Elements that DeepSpeed aligns each rank's share to, at stages 1 and 2."""
 OPTIMIZER, MODEL = "optim_states.pt", "model_states.pt"
@@ -96,6 +98,10 @@ def split_groups(shards: Sequence[dict[str, Any]], rank: int, world: int) -> dic
         (min(rank * size, total), min((rank + 1) * size, total))
         for size, total in zip(sizes, totals, strict=True)
     ]
+    written = [
+        parts[0].numel() + padding
+        for parts, padding in zip(fp32, shards[0]["group_paddings"], strict=True)
+    ]
     paddings = [size - (end - start) for size, (start, end) in zip(sizes, bounds, strict=True)]
 
     def share(group: int, parts: list[torch.Tensor]) -> torch.Tensor:
@@ -103,7 +109,9 @@ def split_groups(shards: Sequence[dict[str, Any]], rank: int, world: int) -> dic
 
     mine = {name: value for name, value in shards[0].items() if name != "param_slice_mappings"}
     return mine | {
-        "base_optimizer_state": _states([s["base_optimizer_state"] for s in shards], share),
+        "base_optimizer_state": _states(
+            [s["base_optimizer_state"] for s in shards], written, share
+        ),
         "single_partition_of_fp32_groups": [
             _cut(parts, *limits) for parts, limits in zip(fp32, bounds, strict=True)
         ],
@@ -130,7 +138,9 @@ def split_weights(
     fp32 = _by_group(shards, "fp32_flat_groups")
     return {
         **shards[0],
-        "optimizer_state_dict": _states([s["optimizer_state_dict"] for s in shards], share),
+        "optimizer_state_dict": _states(
+            [s["optimizer_state_dict"] for s in shards], [p[0].numel() for p in fp32], share
+        ),
         "fp32_flat_groups": [share(group, parts) for group, parts in enumerate(fp32)],
         "partition_count": world,
     }
@@ -141,28 +151,32 @@ def _by_group(shards: Sequence[dict[str, Any]], name: str) -> list[list[torch.Te
     return [list(parts) for parts in zip(*(shard[name] for shard in shards), strict=True)]
 
 
-def _states(shards: list[dict[str, Any]], share: Any) -> dict[str, Any]:
-    """An optimizer's state of all ranks, cut anew; numbers that all ranks share stay."""
-    states = {}
-    for group, first in shards[0]["state"].items():
-        sizes = [value.numel() for value in first.values() if torch.is_tensor(value)]
-        size = max(sizes, default=0)
-        states[group] = {
-            name: share(int(group), [shard["state"][group][name] for shard in shards])
-            if torch.is_tensor(value) and value.numel() == size and value.dim()
-            else _single(name, value)
-            for name, value in first.items()
-        }
+def _states(shards: list[dict[str, Any]], sizes: Sequence[int], share: Share) -> dict[str, Any]:
+    """An optimizer's state of all ranks, cut anew. ``sizes``: of each group's share as it was."""
+    states = {
+        group: _anew([s["state"][group] for s in shards], int(group), sizes[int(group)], share)
+        for group in shards[0]["state"]
+    }
     return {**shards[0], "state": states}
 
 
-def _single(name: str, value: Any) -> Any:
-    if torch.is_tensor(value) and value.numel() > 1:
+def _anew(values: list[Any], group: int, size: int, share: Share) -> Any:
+    """A value of all ranks: numbers of each weight, in one row or several, are cut anew, whatever
+    it is named and however deep it lies; what all ranks share stays."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {name: _anew([v[name] for v in values], group, size, share) for name in first}
+    if not torch.is_tensor(first) or first.numel() <= 1:
+        return first
+    if first.shape[-1] != size:
         raise JobError(
-            f"the optimizer's {name} cannot be shared by another number of ranks",
+            f"the optimizer's states of shape {tuple(first.shape)} cannot be shared by another "
+            "number of ranks",
             "go on with as many ranks as wrote the checkpoint",
         )
-    return value
+    rows = [value.reshape(-1, size) for value in values]
+    cut = [share(group, [row[n] for row in rows]) for n in range(rows[0].shape[0])]
+    return torch.stack(cut).reshape(*first.shape[:-1], cut[0].numel())
 
 
 def _share(parts: list[torch.Tensor], numel: int, rank: int, world: int) -> torch.Tensor:

@@ -17,6 +17,10 @@ from finetune_trainer.peak import set_peak
 from finetune_trainer.telemetry.channel import Channel
 
 
+class Exhausted(Exception):  # noqa: N818  (an outcome, not an error)
+    """A resumed run finds that training had ended where it was interrupted."""
+
+
 class StepCallback(TrainerCallback):
     """Decides at each step, on all ranks alike, whether to save, validate or stop.
 
@@ -48,10 +52,18 @@ class StepCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
-        """The clock of the first step starts."""
+        """The clock of the first step starts. A validation that a stop request cut off is made up
+        for; Exhausted, on all ranks, when it shows that nothing is left to train."""
+        step = state.global_step
         set_peak(parts["optimizer"], parts["lr_scheduler"], self.plan.learning_rate)
-        self.best.loaded(state.global_step)
-        self.channel.heartbeat(state.global_step)
+        self.best.loaded(step)
+        self.channel.heartbeat(step)
+        if step and self._is_due(step) and self.best.best.last < step:
+            values = {"eval_loss": self._validated(step)}
+            if self.gang.is_main:
+                self.channel.metrics(step, self.plan.steps, self._epoch(step), values)
+            if self.best.stops:
+                raise Exhausted
         self._clock = self._saved = time.monotonic()
 
     def on_step_end(
@@ -69,19 +81,30 @@ class StepCallback(TrainerCallback):
         self.stopped = any(row[0] for row in told)
         request = max(row[1] for row in told)
         self._values = {"step_seconds": seconds, "tokens_per_second": tokens / max(seconds, 1e-9)}
-        due = step % self.plan.checkpoint_every == 0 or step >= self.plan.steps
+        due = self._is_due(step)
         if request:
             self._obeyed.add(request)
         by_time = any(row[3] for row in told)
         control.should_save = bool(due or request or by_time or self.stopped)
         self.channel.heartbeat(step)
         if due and not self.stopped:
-            self._values["eval_loss"] = self.validate()
-            self.best.observe(step, self._values["eval_loss"])
+            self._values["eval_loss"] = self._validated(step)
         ended = step >= self.plan.steps or self.best.stops
         control.should_training_stop = self.stopped or ended
         self._clock = time.monotonic()
         return control
+
+    def _is_due(self, step: int) -> bool:
+        """Is a checkpoint with a validation due after this step?"""
+        return step % self.plan.checkpoint_every == 0 or step >= self.plan.steps
+
+    def _validated(self, step: int) -> float:
+        loss = self.validate()
+        self.best.observe(step, loss)
+        return loss
+
+    def _epoch(self, step: int) -> float:
+        return step * self.plan.global_batch / self.train_rows
 
     def _waited_long(self) -> bool:
         """Rank 0's clock: is a checkpoint due by time? Not while one is on its way to the bucket,
@@ -118,8 +141,9 @@ class StepCallback(TrainerCallback):
         values = {name: float(logs[name]) for name in ("loss", "learning_rate", "grad_norm")}
         step = state.global_step
         if self.gang.is_main:
-            epoch = step * self.plan.global_batch / self.train_rows
-            self.channel.metrics(step, self.plan.steps, epoch, values | self._values | self.more)
+            self.channel.metrics(
+                step, self.plan.steps, self._epoch(step), values | self._values | self.more
+            )
         for name in ("loss", "grad_norm"):
             if not math.isfinite(values[name]):
                 raise NonFiniteError(

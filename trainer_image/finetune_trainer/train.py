@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from finetune_trainer.best import BestWeights
 from finetune_trainer.distributed import Gang
 from finetune_trainer.regularisation import NearBase, shrink_after_steps
 from finetune_trainer.session import Session
-from finetune_trainer.steps import StepCallback
+from finetune_trainer.steps import Exhausted, StepCallback
 from finetune_trainer.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,8 @@ def train(session: Session, task: Task, model: Any, resume: Path | None) -> Step
     )  # fmt: skip
     if fitting is not None and fitting == resume:
         _check_own_state(fitting, gang)
-    trainer.train(resume_from_checkpoint=str(fitting) if fitting else None)
+    with suppress(Exhausted):
+        trainer.train(resume_from_checkpoint=str(fitting) if fitting else None)
     if not steps.stopped and best.restore() and gang.is_main:
         session.channel.best(best.best.step, best.best.loss)
     return steps

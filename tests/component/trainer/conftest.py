@@ -61,7 +61,9 @@ class Run:
         return [event for event in map(json.loads, lines) if event["type"] == kind]
 
     def curve(self, name: str = "loss") -> dict[int, float]:
-        return {e["step"]: e["values"][name] for e in self.events("metrics")}
+        """A value by step, of the steps that have it."""
+        told = {e["step"]: e["values"] for e in self.events("metrics")}
+        return {step: values[name] for step, values in told.items() if name in values}
 
     def digest(self, name: str) -> str:
         """Hash of the exported weights."""

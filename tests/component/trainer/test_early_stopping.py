@@ -64,6 +64,22 @@ def test_it_stops_goes_back_and_so_does_a_resumed_run(senseless, ranks, zero):
     assert ended.digest("model") == whole.digest("model")
 
 
+@pytest.mark.parametrize(
+    ("ranks", "zero"), [(1, None), pytest.param(2, 3, marks=pytest.mark.matrix)]
+)
+def test_a_validation_that_a_stop_cut_off_is_made_up_for(senseless, ranks, zero):
+    whole = run(senseless, ranks=ranks, zero=zero)
+    last = max(validations(whole))
+    stopped = run(senseless, ranks=ranks, zero=zero, arguments=asked_to_leave_at(last - 1))
+    assert max(stopped.curve()) == last
+    assert max(validations(stopped)) == last - EVERY
+    resumed = run(senseless, ranks=ranks, zero=zero, resume=stopped)
+    assert resumed.curve() == {}
+    assert validations(resumed) == {last: validations(whole)[last]}
+    assert resumed.events("best") == whole.events("best")
+    assert resumed.digest("model") == whole.digest("model")
+
+
 def asked_to_leave_at(step):
     def arguments(rank, folder):
         request = folder / "control" / "stop"
