@@ -103,6 +103,9 @@ class ForkServer:
 
 def serve(address: str) -> None:
     """The server's side: import, then fork for every call."""
+    from finetune_trainer.uncompiled import import_quantisation
+
+    import_quantisation()
     for name in IMPORTS:
         importlib.import_module(name)
     _warm()

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from finetune_api.errors import UserError
 from finetune_api.jobconfig import Device
 from finetune_api.names import ENV_PRETEND_GPUS
+from finetune_trainer.uncompiled import uncompiled
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """A lost peer is noticed by its supervisor long before."""
@@ -129,17 +130,10 @@ def without_compiler() -> None:
 
 
 def without_inductor() -> None:
-    """Import DeepSpeed's Muon optimizer without compiling it.
-
-    ZeRO imports it to compare types; its decorators pull in all of torch's compiler, seconds of
-    each rank's start and a hundred megabytes, for an optimizer that is never used here.
-    """
-    compiler = torch.compile
-    torch.compile = _uncompiled
-    try:
+    """Import DeepSpeed's Muon optimizer without compiling it: ZeRO imports it to compare types, and
+    it is never used here."""
+    with uncompiled():
         import deepspeed.runtime.zero.muon.original_muon  # noqa: F401
-    finally:
-        torch.compile = compiler
 
 
 def keep_gradient_norm() -> None:
@@ -153,10 +147,6 @@ def keep_gradient_norm() -> None:
         )
 
     DeepSpeedEngine.clip_fp32_gradients = clip
-
-
-def _uncompiled(function: Any = None, **_: Any) -> Any:
-    return function if function is not None else _uncompiled
 
 
 def _init_deepspeed(backend: str) -> None:

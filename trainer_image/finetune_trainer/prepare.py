@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -26,6 +27,7 @@ from finetune_api.progress import (
     Prepared,
     PrepareResult,
 )
+from finetune_trainer.apart import apart
 from finetune_trainer.config import (
     Places,
     credentials_folder,
@@ -132,10 +134,15 @@ def prepare(
                 job, model, loaded, fingerprint, report, origin, pretend_gpus=pretend_gpus
             )
         else:
-            rows = _read(job, data.files, scratch)
+            # Each in a process of its own: a plan needs a gigabyte's libraries, and no rows.
+            kept = apart(lambda: _keep(_read(job, data.files, scratch), scratch), "reading rows")
             loaded = _load(job, model.folder)
-            report = _build(job, scratch, rows, loaded, fingerprint, data.hashes, model.digest)
-            del rows  # A hundred megabytes, and planning imports as much.
+            report = apart(
+                lambda: _build(
+                    job, scratch, _kept(kept), loaded, fingerprint, data.hashes, model.digest
+                ),
+                "tokenising rows",
+            )
             result = _result(
                 job, model, loaded, fingerprint, report, origin, pretend_gpus=pretend_gpus
             )
@@ -230,6 +237,19 @@ def _read(job: JobConfig, files: list[Any], scratch: Path) -> Any:
     return rows
 
 
+def _keep(rows: Any, scratch: Path) -> Path:
+    """Leave rows to another process."""
+    path = scratch / "rows.pickle"
+    with path.open("wb") as file:
+        pickle.dump(rows, file, protocol=pickle.HIGHEST_PROTOCOL)
+    return path
+
+
+def _kept(path: Path) -> Any:
+    with path.open("rb") as file:
+        return pickle.load(file)  # noqa: S301  (this run's own)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """The model's configuration and tokenizer (of media: its processor), as its libraries read
@@ -244,7 +264,9 @@ def _load(job: JobConfig, folder: Path) -> Loaded:
     from finetune_trainer.model import checks
     from finetune_trainer.model.inputs import read_processor
     from finetune_trainer.tasks.registry import task_class
+    from finetune_trainer.uncompiled import import_quantisation
 
+    import_quantisation()
     uri = job.spec.model.uri
     config = checks.read_config(folder, uri)
     task_class(job.spec, config).check(config, uri)

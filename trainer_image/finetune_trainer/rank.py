@@ -65,7 +65,9 @@ def run(environ: Mapping[str, str], channel: Channel) -> None:
     _quiet()
 
     from finetune_trainer.distributed import Gang
+    from finetune_trainer.uncompiled import import_quantisation
 
+    import_quantisation()
     gang = Gang.join(job.device, deepspeed=plan.with_deepspeed, environ=environ)
     if gang.world != plan.ranks:
         raise JobError(f"{gang.world} ranks were started and the plan is for {plan.ranks}")

@@ -12,7 +12,7 @@ Tell = Callable[..., None]
 """Tells a problem of the present record: ``rule``, ``fix``, ``field``, ``value``."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One example: ``content`` is what will be tokenised; ``asked`` is what a training row must
     not share with a held-out one; ``answer`` is its class or completion; ``labels`` names what a
     row holds any number of, each once and in order; ``group`` numbers the group it belongs to."""
@@ -26,7 +26,8 @@ class Row(msgspec.Struct, frozen=True):
 
 def sound_text(value: object, field: str, tell: Tell) -> str | None:
     """The value when it is text that says something; None otherwise (told)."""
-    if isinstance(value, str) and value and not value.isspace() and encodable(value):
+    is_said = isinstance(value, str) and value and not value.isspace()
+    if is_said and (value.isascii() or encodable(value)):
         return value
     if not isinstance(value, str):
         tell(rule="must be text", fix="write text in every row", field=field, value=shown(value))
