@@ -20,7 +20,8 @@ WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders
 ELSEWHERE = {"01-hello-lora", "02-sft-json"}
 """Examples that have tests of their own."""
 BASES = {
-    "09-translate-phrases": "tiny-translator", "15-handwritten-digits": "tiny-vit",
+    "09-translate-phrases": "tiny-translator", "13-sounds": "tiny-ear",
+    "15-handwritten-digits": "tiny-vit",
 }  # fmt: skip
 """Examples that make a base of their own."""
 KNOWN_ALREADY = {"07-review-stars"}
