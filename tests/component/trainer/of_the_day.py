@@ -8,6 +8,8 @@ ELSEWHERE = {"01-hello-lora", "02-sft-json"}
 """Examples that have tests of their own in every run."""
 UNREACHED = {"05-summarize-docstrings"}
 """Examples whose base has to be brought from a hub."""
+SPOKEN = {"14-spoken-orders"}
+"""Examples whose rows espeak-ng speaks."""
 EVERY = sorted(
     path for path in EXAMPLES.iterdir()
     if (path / "job.yaml").is_file() and path.name not in ELSEWHERE | UNREACHED
