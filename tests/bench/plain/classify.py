@@ -12,7 +12,7 @@ from transformers import (
     TrainingArguments,
 )
 
-model, rows, out, global_batch = sys.argv[1:]
+model, rows, out, global_batch, _ = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(model)
 dataset = load_dataset("json", data_files=rows, split="train").class_encode_column("label")
 classes = dataset.features["label"].num_classes
