@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -11,6 +12,9 @@ from localcluster.cluster import Cluster, running_cluster
 from localcluster.product import install_resource
 from tests.bad_input.book import Book
 from tests.component.trainer.of_the_day import of_the_day
+
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

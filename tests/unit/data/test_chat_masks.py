@@ -102,7 +102,7 @@ def test_what_is_learnt_is_what_the_template_marks(name):
     made = tokenizer(name)
 
     @given(conversations())
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     def check(turns):
         ids, learnt = ours(made, turns)
         wanted_ids, wanted = theirs(made, turns)
@@ -119,7 +119,7 @@ def test_what_is_given_to_the_model_is_not_learnt(name):
     made = tokenizer(name)
 
     @given(conversations().map(lambda turns: turns[:2]))
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     def check(turns):
         ids, learnt = ours(made, turns)
         wanted_ids, wanted = theirs(made, turns)

@@ -224,7 +224,7 @@ def test_conversations_are_alike_by_what_is_said():
 
 
 @settings(
-    deadline=None, max_examples=25,
+    max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -45,7 +45,6 @@ def windows(*contents, max_length):
     return batch.to_pylist(), origins.tolist(), lost(batch).tolist()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 60), st.integers(16, 40), st.data())
 def test_windows_are_those_of_the_tokenizer_and_point_at_the_answer(asked, size, most, data):
     question, context = WORDS[:asked], data.draw(st.permutations(WORDS))[:size]

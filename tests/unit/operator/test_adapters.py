@@ -53,7 +53,7 @@ def without_nulls(document: Any) -> Any:
     return {name: without_nulls(v) for name, v in document.items() if v is not None}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.text(max_size=2), DOCUMENTS), st.dictionaries(st.text(max_size=2), DOCUMENTS)
 )

@@ -208,7 +208,6 @@ TestRun = Run.TestCase
 TestRun.settings = settings(
     max_examples=60,
     stateful_step_count=40,
-    deadline=None,
     print_blob=True,
     report_multiple_bugs=False,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

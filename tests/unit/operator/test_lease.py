@@ -341,7 +341,7 @@ FAULTS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(FAULTS)
 def test_whoever_is_cut_off_for_however_long_there_is_never_more_than_one_leader(
     faults: list[tuple[str, str, float, float]],

@@ -1,7 +1,7 @@
 """The best answer over windows is the one that trying every span finds."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_trainer.evaluate.extract import BEST, NO_ANSWER, Limits, Window, answers
@@ -27,7 +27,6 @@ def tried(windows, scores, limits):
     }
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, BEST), min_size=1, max_size=5), st.integers(1, 8), st.booleans(),
     st.integers(0, 2**32 - 1),
