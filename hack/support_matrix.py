@@ -23,9 +23,10 @@ Each cell is a task with its objective, a method and a layout: 1 rank with accum
 ranks with DDP, ZeRO-2 and ZeRO-3, on a tiny model made for it, in float32 without dropout. *All*
 are the four. A cell is trained when loss, gradient norm and validation loss of every step equal
 those of one rank that takes the whole batch at once, to 1e-5 (Int8: 10 %, for it rounds batch by
-batch), the base scores the same, everything that is meant to be trained has changed, everything
-else is the same to the byte and has no gradient. For the first row the result also gives the same
-outputs in plain transformers or PEFT. A number is why the rest is refused, below."""
+batch; AST: 1e-3, for its probe is steep), the base scores the same, everything that is meant to be
+trained has changed, everything else is the same to the byte and has no gradient. For the first row
+the result also gives the same outputs in plain transformers or PEFT. A number is why the rest is
+refused, below."""
 
 
 def outcomes(results: Sequence[Path]) -> dict[Cell, str]:

@@ -103,8 +103,9 @@ def estimate_of_job(folder: str, zero: int | None, rows: int, length: int) -> li
     from finetune_trainer.tasks.registry import task_class
 
     job = load_config()
-    task = task_class(job.spec)
-    base = task.on_meta(checks.read_config(Path(folder), "here"), ["a", "b", "c"], 0)
+    config = checks.read_config(Path(folder), "here")
+    task = task_class(job.spec, config)
+    base = task.on_meta(config, ["a", "b", "c"], 0)
     model, shape = to_train(base, job.spec)
     one_pass = traced(model, task.trial, length)(rows, checkpointing=False, half=False)
     return [estimate(shape, one_pass, world=job.world_size, zero_stage=zero).total]

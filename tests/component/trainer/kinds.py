@@ -2,7 +2,7 @@
 tasks and objectives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -51,6 +51,8 @@ def _perceived(task: str, title: str, rows: Any, model: Any, kind: str, layers: 
 _SEEN = ("ImageClassification", media_cases.write_digits, media_cases.make_vision_model)
 _HEARD = ("AudioClassification", sound_cases.write_tones, sound_cases.make_hearing_model)
 _SPOKEN = ("SpeechRecognition", sound_cases.write_speech, sound_cases.make_writing_model)
+_SMALL = {"learningRate": 2e-4}
+"""Adam's first step takes a gradient's sign: where that is rounding, a large step shows it."""
 _GRPO = {"rewards": {"regex": {"pattern": "^[a-lA-L]"}}, "maxNewTokens": 3,
          "generations": 4}  # fmt: skip
 
@@ -72,22 +74,23 @@ KINDS = {
     "sounds": _perceived(_HEARD[0], " (wav2vec2)", *_HEARD[1:], "masked", "*.layers.1"),
     "unmasked": _perceived(_HEARD[0], " (wav2vec2, unmasked)", *_HEARD[1:], "unmasked",
                            "*.layers.1"),
-    "spectrograms": _perceived(_HEARD[0], " (AST)", *_HEARD[1:], "ast", "*.1"),
+    "spectrograms": replace(
+        _perceived(_HEARD[0], " (AST)", *_HEARD[1:], "ast", "*.1"), spec={"training": _SMALL}
+    ),
     "speech": _perceived(_SPOKEN[0], ", CTC (wav2vec2)", *_SPOKEN[1:], "masked", "*.layers.1"),
     "dictation": Kind(
         "SpeechRecognition (Whisper)", "SpeechRecognition", sound_cases.write_speech,
-        sound_cases.make_dictating_model, layers="*decoder.layers.1", where="rows",
+        sound_cases.make_dictating_model, layers="*decoder.layers.0", where="rows",
     ),
     "pretrain": _written(cases.write_texts, "Pretrain", dataset={"maxLength": 16}),
     "sft": _written(cases.write_pairs, "SFT"),
     "dpo": _written(cases.write_preferences, "DPO"),
     "orpo": _written(cases.write_preferences, "ORPO"),
     "kto": _written(cases_objectives.write_judged, "KTO"),
-    "reward": _written(cases.write_preferences, "Reward", training={"learningRate": 2e-4}),
+    "reward": _written(cases.write_preferences, "Reward", training=_SMALL),
     "grpo": _written(cases_objectives.write_prompts, "GRPO", training={"grpo": _GRPO}),
 }  # fmt: skip
-"""Every kind by its name. A reward's rate is small: Adam's first step takes a gradient's sign, and
-where that is rounding, a large step shows it."""
+"""Every kind by its name."""
 
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -16,6 +16,9 @@ from tests.component.trainer.kinds import FAMILIES, KINDS, LAYOUTS, METHODS, cel
 
 ROUNDING = {"Int8": 0.1}
 """Int8 rounds activations batch by batch, and outliers among them are found in a whole batch."""
+STEEP = {"spectrograms": 1e-3}
+"""The features of this base hardly differ, so that the head that its probe becomes is steep, and
+rounding of features grows in the gradient."""
 CURVES = ("loss", "grad_norm", "eval_loss", "reward", "reward_spread")
 
 
@@ -103,7 +106,8 @@ def test_cell(matrix, cases, forkserver, record_property, kind, method, layout):
             [event["values"][name] for event in made.events("metrics") if name in event["values"]]
             for made in (run, reference)
         )
-        assert ours == pytest.approx(theirs, rel=ROUNDING.get(method, 1e-5), abs=1e-6), name
+        rounding = ROUNDING.get(method, STEEP.get(kind, 1e-5))
+        assert ours == pytest.approx(theirs, rel=rounding, abs=1e-6), name
     assert len(set(run.curve().values())) > 2
     if method not in ROUNDING:
         assert of_base(run) == of_base(reference)

@@ -57,7 +57,7 @@ def test_resume_from_the_last_step_only_evaluates(bench, zero):
 
 @pytest.mark.parametrize("zero", [2, pytest.param(None, marks=pytest.mark.matrix)])
 def test_a_resumed_run_takes_the_learning_rate_of_its_plan(bench, zero):
-    training = {"maxSteps": 8, "earlyStopping": {"restoreBest": False}}
+    training = {"maxSteps": 8, "earlyStopping": {"patience": 0, "restoreBest": False}}
     shape = {"ranks": 2, "micro": 4, "zero": zero, "training": training}
     whole = bench.run({"full": {}}, **shape, plan={"checkpoint_every": 4})
     stopped = bench.run({"full": {}}, **shape, arguments=bench.at_step(4, "stop"))
