@@ -4,7 +4,7 @@ Rank 0 measures or reads them, and every rank gets them.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_api.progress import Stage
+from finetune_trainer import zero
 from finetune_trainer.session import Session
 
 VERSION = 2
@@ -39,6 +40,25 @@ def measured(
         kept = gang.from_main(kept)
     arrays: Arrays = kept
     return arrays
+
+
+def passed(
+    session: Session,
+    model: Any,
+    answer: Callable[[Any], Sequence[Any] | NDArray[Any]],
+    called: str,
+    *,
+    name: str = "baseline",
+) -> NDArray[Any]:
+    """What ``answer`` makes of the base ``model``, one entry a row, kept as the array ``called``;
+    before anything is trained."""
+
+    def measure() -> tuple[Arrays, Mapping[str, Any]]:
+        with zero.for_passes(session, model) as ready:
+            found = np.asarray(answer(ready))
+        return {called: found}, {"rows": len(found)}
+
+    return measured(session, measure, name=name)[called]
 
 
 def _write(

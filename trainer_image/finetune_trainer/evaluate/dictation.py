@@ -43,13 +43,7 @@ class Listener:
 
     def of_base(self, model: Any) -> list[str]:
         """What the base ``model`` writes, or wrote before; before anything is trained."""
-
-        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            with zero.for_passes(self.session, model) as ready:
-                written = self.written(ready)
-            return {"written": np.array(written)}, {"rows": len(written)}
-
-        found: list[str] = baseline.measured(self.session, measure)["written"].tolist()
+        found: list[str] = baseline.passed(self.session, model, self.written, "written").tolist()
         return found
 
     def written(self, model: Any) -> list[str]:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from finetune_api.progress import Stage
-from finetune_trainer import zero
 from finetune_trainer.data.gather import GENERAL_NAME
 from finetune_trainer.evaluate import baseline
 from finetune_trainer.evaluate.report import FORGETTING, write_results
@@ -20,14 +19,10 @@ class Forgetting:
         if session.job.spec.evaluation.forgetting is None:
             self.exam = None
             return
-        self.exam = exam = task.exam(session.places.prepared / GENERAL_NAME)
-
-        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            with zero.for_passes(session, task.loaded.model) as model:
-                answers = exam.answer(model)
-            return {"answers": answers}, {"rows": len(answers)}
-
-        self.base = baseline.measured(session, measure, name=FORGETTING)["answers"]
+        self.exam = task.exam(session.places.prepared / GENERAL_NAME)
+        self.base = baseline.passed(
+            session, task.loaded.model, self.exam.answer, "answers", name=FORGETTING
+        )
 
     def evaluate(self, model: Any) -> None:
         """Compare the tuned model with its base, and tell."""

@@ -63,13 +63,8 @@ class Writer:
 
     def of_base(self, model: Any) -> list[str]:
         """What the base ``model`` answers, or answered before; before anything is trained."""
-
-        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            with zero.for_passes(self.session, model) as ready:
-                written = self.answers(ready)
-            return {"answers": np.array(written)}, {"rows": len(written)}
-
-        return [str(text) for text in baseline.measured(self.session, measure)["answers"]]
+        found: list[str] = baseline.passed(self.session, model, self.answers, "answers").tolist()
+        return found
 
     def answers(self, model: Any, *, may_stop: bool = True) -> list[str]:
         """What ``model`` answers, on every rank; Stopped when ``may_stop`` and one is asked to."""

@@ -9,7 +9,6 @@ from trl.trainer.utils import add_fused_lm_head
 from finetune_api.dataset import Overlength
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
-from finetune_trainer import zero
 from finetune_trainer.data.pieces import PieceEncoder
 from finetune_trainer.evaluate import baseline, texts
 from finetune_trainer.evaluate.forward import forward
@@ -39,13 +38,7 @@ class Pretrain(Written):
 
     def baseline(self) -> None:
         """The base's loss of the test rows."""
-
-        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            with zero.for_passes(self.session, self.loaded.model) as model:
-                found = self._losses(model)
-            return {"losses": found}, {"rows": len(found)}
-
-        self.base = baseline.measured(self.session, measure)["losses"]
+        self.base = baseline.passed(self.session, self.loaded.model, self._losses, "losses")
         self.pack()
 
     def evaluate(self, model: Any) -> None:

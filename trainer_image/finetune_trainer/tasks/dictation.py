@@ -12,12 +12,10 @@ from finetune_api.progress import Stage
 from finetune_trainer.data.audio_encoder import samples_of
 from finetune_trainer.data.dictations import DictationEncoder
 from finetune_trainer.data.encode import IGNORED
-from finetune_trainer.evaluate import transcripts
+from finetune_trainer.evaluate import transcribed
 from finetune_trainer.evaluate.dictation import Listener
 from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, logits
-from finetune_trainer.evaluate.generate import Reference
-from finetune_trainer.evaluate.report import write_answers
 from finetune_trainer.losses import loss_and_tokens, token_loss
 from finetune_trainer.model import checks, trial
 from finetune_trainer.model.dictation_processor import DictationProcessor
@@ -90,28 +88,15 @@ class Dictation:
 
     def evaluate(self, model: Any) -> None:
         """Error rates against the base's."""
-        session, wanted = self.session, self.listener.wanted
-        session.channel.stage(Stage.EVALUATE)
+        self.session.channel.stage(Stage.EVALUATE)
         tuned = self.listener.written(model)
-        if session.gang.is_main:
-            rows = [Reference(f"test row {row}", text) for row, text in enumerate(wanted, 1)]
-            seed = session.job.spec.training.seed
-            result = transcripts.compare(wanted, self.base, tuned, seed=seed)
-            write_answers(session, result, rows, self.base, tuned)
+        transcribed.tell(self.session, self.listener.wanted, self.base, tuned)
 
     def exam(self, folder: Path) -> Exam:
         """Texts, compared as those of the test rows."""
-        rows, seed = (
-            Rows.of(folder, self.parts["test"].collate),
-            self.session.job.spec.training.seed,
-        )
+        rows = Rows.of(folder, self.parts["test"].collate)
         listener = Listener(self.session, self.processor, rows)
-        return Exam(
-            lambda model: np.array(listener.written(model)),
-            lambda base, tuned: transcripts.compare(
-                listener.wanted, base.tolist(), tuned.tolist(), seed=seed
-            ),
-        )
+        return transcribed.exam(self.session, listener.wanted, listener.written)
 
     def describe(self, folder: Path) -> None:
         """How texts begin and end, so that any program writes them as they were compared."""

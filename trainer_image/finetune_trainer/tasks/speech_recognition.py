@@ -11,16 +11,13 @@ import torch
 from finetune_api.dataset import Overlength
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
-from finetune_trainer import zero
 from finetune_trainer.data.audio_encoder import samples_of
 from finetune_trainer.data.encode import IGNORED
 from finetune_trainer.data.transcripts import TranscriptEncoder
-from finetune_trainer.evaluate import baseline, transcripts
+from finetune_trainer.evaluate import baseline, transcribed
 from finetune_trainer.evaluate.exam import Exam
 from finetune_trainer.evaluate.forward import Rows, forward, forward_rows, logits
-from finetune_trainer.evaluate.generate import Reference
 from finetune_trainer.evaluate.recordings import longest
-from finetune_trainer.evaluate.report import write_answers
 from finetune_trainer.losses import IN_FRAMES, letters_and_end, letters_loss
 from finetune_trainer.model import checks, trial
 from finetune_trainer.model.load import Loaded, load_writer_of_letters, meta_writer_of_letters
@@ -75,13 +72,9 @@ class SpeechRecognition:
 
     def baseline(self) -> None:
         """What the base writes of the test rows."""
-
-        def measure() -> tuple[baseline.Arrays, dict[str, Any]]:
-            with zero.for_passes(self.session, self.loaded.model) as model:
-                written = self._written(model, self.parts["test"])
-            return {"written": np.array(written)}, {"rows": len(written)}
-
-        self.base: list[str] = baseline.measured(self.session, measure)["written"].tolist()
+        written = partial(self._written, rows=self.parts["test"])
+        found = baseline.passed(self.session, self.loaded.model, written, "written")
+        self.base: list[str] = found.tolist()
 
     def trainer(self, options: dict[str, Any], **parts: Any) -> Any:
         """Trainer with our loss, on recordings that change where the job wants it."""
@@ -106,26 +99,16 @@ class SpeechRecognition:
 
     def evaluate(self, model: Any) -> None:
         """Error rates against the base's."""
-        session, test = self.session, self.parts["test"]
-        session.channel.stage(Stage.EVALUATE)
+        test = self.parts["test"]
+        self.session.channel.stage(Stage.EVALUATE)
         tuned = self._written(model, test)
-        if session.gang.is_main:
-            wanted = self._wanted(test)
-            rows = [Reference(f"test row {row}", text) for row, text in enumerate(wanted, 1)]
-            seed = session.job.spec.training.seed
-            result = transcripts.compare(wanted, self.base, tuned, seed=seed)
-            write_answers(session, result, rows, self.base, tuned)
+        transcribed.tell(self.session, self._wanted(test), self.base, tuned)
 
     def exam(self, folder: Path) -> Exam:
         """Texts, compared as those of the test rows."""
         rows = Rows.of(folder, self.parts["test"].collate)
-        wanted, seed = self._wanted(rows), self.session.job.spec.training.seed
-        return Exam(
-            lambda model: np.array(self._written(model, rows)),
-            lambda base, tuned: transcripts.compare(
-                wanted, base.tolist(), tuned.tolist(), seed=seed
-            ),
-        )
+        written = partial(self._written, rows=rows)
+        return transcribed.exam(self.session, self._wanted(rows), written)
 
     def describe(self, folder: Path) -> None:
         """Nothing: the model writes as its base does."""
