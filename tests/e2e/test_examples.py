@@ -1,7 +1,6 @@
 """Each further example from its own script to its end, and what it gained."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from ruamel.yaml import YAML
 
 from finetune_api.job import FineTuneJob
 from finetune_api.learning import LOWER_IS_BETTER
+from tests.component.trainer.of_the_day import ELSEWHERE, UNREACHED, skip_unless_spoken
 from tests.e2e.conftest import EXAMPLES, RUN_SECONDS, Site
 from tests.e2e.test_sft_json import base_model
 
@@ -18,20 +18,14 @@ EVERY = sorted(path for path in EXAMPLES.iterdir() if (path / "job.yaml").is_fil
 WRITERS = {"03-pretrain-text", "04-dpo-json", "10-kto-thumbs", "11-reward-orders", "12-grpo-notes",
            "16-orpo-json"}  # fmt: skip
 """Examples whose base is that of the second one."""
-ELSEWHERE = {"01-hello-lora", "02-sft-json"}
-"""Examples that have tests of their own."""
 BASES = {
     "09-translate-phrases": "tiny-translator", "13-sounds": "tiny-ear",
     "14-spoken-orders": "tiny-listener", "15-handwritten-digits": "tiny-vit",
 }  # fmt: skip
 """Examples that make a base of their own."""
-SPOKEN = {"14-spoken-orders"}
-"""Examples whose rows espeak-ng speaks."""
 KNOWN_ALREADY = {"07-review-stars"}
 """Examples whose base's probe is so good that training gains nothing: the report has to say so."""
 OTHER_ARGUMENTS = {"07-review-stars": ["topics.jsonl"]}
-UNREACHED = {"05-summarize-docstrings"}
-"""Examples whose base has to be brought from a hub."""
 
 
 @pytest.mark.parametrize("example", EVERY, ids=lambda path: path.name)
@@ -49,8 +43,7 @@ def test_the_job_is_valid(example: Path) -> None:
     [one for one in EVERY if one.name not in ELSEWHERE | UNREACHED], ids=lambda path: path.name,
 )  # fmt: skip
 def test_the_tuned_model_beats_its_base(site: Site, tmp_path: Path, example: Path) -> None:
-    if example.name in SPOKEN and shutil.which("espeak-ng") is None:
-        pytest.skip("espeak-ng is not installed")
+    skip_unless_spoken(example)
     manifest = YAML(typ="safe").load((example / "job.yaml").read_text())
     uri = manifest["spec"]["dataset"]["train"]["uri"]
     rows = tmp_path / uri.rpartition("/")[2]

@@ -21,6 +21,7 @@ from finetune_trainer.config import Places, step_folder
 from finetune_trainer.gang.sync import plan_facts, run_facts
 from finetune_trainer.storage.checkpoints import commit, fetch_checkpoint, upload_part
 from finetune_trainer.storage.objects import open_store
+from tests.component.trainer.kinds import KINDS
 
 
 def _load(name: str, path: Path) -> Any:
@@ -107,12 +108,6 @@ class Bench:
     @property
     def model(self) -> Path:
         return self.folder / "model"
-
-    def filled(self, kind: Any) -> "Bench":
-        """This bench with the rows and the base of a kind."""
-        where = self.folder / kind.where
-        self.rows = kind.rows(where) or where
-        return with_model(self, kind.model, **kind.shape)
 
     def base_weights(self) -> dict[str, Any]:
         """The base model's weights by name."""
@@ -370,9 +365,21 @@ def _media_cases() -> Any:
     return media_cases
 
 
-@pytest.fixture(scope="session", name="bench_class")
-def _bench_class() -> Any:
-    return Bench
+@pytest.fixture(scope="session")
+def bench_of_kind(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The bench of a kind by its name, made when it is first needed."""
+    benches: dict[str, Bench] = {}
+
+    def bench(name: str) -> Bench:
+        if name not in benches:
+            kind = KINDS[name]
+            made = Bench(server, tmp_path_factory.mktemp(name), task=kind.task)
+            where = made.folder / kind.where
+            made.rows = kind.rows(where) or where
+            benches[name] = with_model(made, kind.model, **kind.shape)
+        return benches[name]
+
+    return bench
 
 
 @pytest.fixture(scope="session", name="cases")

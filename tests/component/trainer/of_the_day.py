@@ -1,7 +1,10 @@
 """Which two examples `make test` runs on a day."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ELSEWHERE = {"01-hello-lora", "02-sft-json"}
@@ -20,3 +23,9 @@ def of_the_day(day: int | None = None) -> list[Path]:
     """Two examples by the number of a day, today's by default: the next two on the next."""
     number = datetime.now(UTC).toordinal() if day is None else day
     return [EVERY[(2 * number + at) % len(EVERY)] for at in range(2)]
+
+
+def skip_unless_spoken(example: Path) -> None:
+    """Rows that are spoken need the program that speaks."""
+    if example.name in SPOKEN and shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")

@@ -85,11 +85,19 @@ def wav2vec2_config(*, masked: bool, **more: Any) -> Any:
     )  # fmt: skip
 
 
+def heard(extractor: Any, prepared: str) -> Any:
+    """What a model is given of the test rows' recordings, one by one."""
+    import datasets
+    import numpy as np
+
+    for row in datasets.load_from_disk(f"{prepared}/test"):
+        wave = np.frombuffer(row["samples"], "<i2").astype(np.float32) / 32767
+        yield extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+
+
 def hear_plainly(base: str, result: str, prepared: str) -> list[list[float]]:
     """Plain transformers and PEFT, nothing of ours: logits of the test rows, one by one, by an
     adapter or a whole model."""
-    import datasets
-    import numpy as np
     import torch
     from peft import PeftModel
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
@@ -103,9 +111,7 @@ def hear_plainly(base: str, result: str, prepared: str) -> list[list[float]]:
         model = AutoModelForAudioClassification.from_pretrained(result)
     model.eval()
     found = []
-    for row in datasets.load_from_disk(f"{prepared}/test"):
-        wave = np.frombuffer(row["samples"], "<i2").astype(np.float32) / 32767
-        given = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    for given in heard(extractor, prepared):
         with torch.no_grad():
             found.append(model(**given).logits[0].tolist())
     return found
@@ -172,8 +178,6 @@ def make_writing_model(
 
 def write_plainly(base: str, result: str, prepared: str) -> list[str]:
     """Plain transformers and PEFT, nothing of ours: what is said in the test rows, one by one."""
-    import datasets
-    import numpy as np
     import torch
     from peft import PeftModel
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
@@ -187,9 +191,7 @@ def write_plainly(base: str, result: str, prepared: str) -> list[str]:
         model = AutoModelForCTC.from_pretrained(result)
     model.eval()
     texts = []
-    for row in datasets.load_from_disk(f"{prepared}/test"):
-        wave = np.frombuffer(row["samples"], "<i2").astype(np.float32) / 32767
-        given = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    for given in heard(extractor, prepared):
         with torch.no_grad():
             best = model(**given).logits[0].argmax(dim=-1)
         texts.append(tokenizer.decode(best, skip_special_tokens=True).strip())
@@ -253,8 +255,6 @@ def make_dictating_model(folder: str, seed: int = 0, languages: bool = False) ->
 def dictate_plainly(base: str, result: str, prepared: str) -> list[list[int]]:
     """Plain transformers and PEFT, nothing of ours: the tokens that a result writes of the test
     rows, one by one, begun and ended as its folder says."""
-    import datasets
-    import numpy as np
     from peft import PeftModel
     from transformers import (
         AutoFeatureExtractor,
@@ -272,12 +272,10 @@ def dictate_plainly(base: str, result: str, prepared: str) -> list[list[int]]:
     else:
         model = AutoModelForSpeechSeq2Seq.from_pretrained(result)
     model.eval()
-    texts = []
-    for row in datasets.load_from_disk(f"{prepared}/test"):
-        wave = np.frombuffer(row["samples"], "<i2").astype(np.float32) / 32767
-        given = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="pt")
-        texts.append(model.generate(input_features=given["input_features"])[0].tolist())
-    return texts
+    return [
+        model.generate(input_features=given["input_features"])[0].tolist()
+        for given in heard(extractor, prepared)
+    ]
 
 
 def beginnings(folder: str) -> tuple[list[int], list[int]]:

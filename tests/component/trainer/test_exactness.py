@@ -55,21 +55,6 @@ ALWAYS = {"NF4-None", "packing-3"}
 SEEDS = (1, 2)
 
 
-@pytest.fixture(scope="module")
-def bench_of_kind(bench_class, server, tmp_path_factory):
-    """The bench of a kind, made when a cell needs it."""
-    benches = {}
-
-    def bench(name):
-        if name not in benches:
-            kind = KINDS[name]
-            made = bench_class(server, tmp_path_factory.mktemp(name), task=kind.task)
-            benches[name] = made.filled(kind)
-        return benches[name]
-
-    return bench
-
-
 def drawn(name: str, seed: int) -> list[int]:
     """Two steps after which a pod is asked to leave, one in each half; all leave a step later."""
     lot = random.Random(f"{name} {seed}")

@@ -5,14 +5,12 @@ in place of the sentence encoder a tiny one. So they show that scripts, job and 
 together; `make e2e` runs all of them whole, and shows what they gain.
 """
 
-import shutil
-
 import pytest
 from ruamel.yaml import YAML
 
 from finetune_api.learning import METRICS, Objective, Task, learnt
 from tests.component.trainer import example_cases
-from tests.component.trainer.of_the_day import EVERY, SPOKEN, of_the_day
+from tests.component.trainer.of_the_day import EVERY, of_the_day, skip_unless_spoken
 
 STEPS, ROWS = 4, 200
 ENCODER, WRITER = "all-minilm-l6-v2", "tiny-writer"
@@ -69,8 +67,7 @@ def test_an_example_runs(bench, forkserver, number):
     """The head of pytest's output names today's two; the matrix runs all."""
     today = of_the_day()
     example = [*today, *(other for other in EVERY if other not in today)][number]
-    if example.name in SPOKEN and shutil.which("espeak-ng") is None:
-        pytest.skip("espeak-ng is not installed")
+    skip_unless_spoken(example)
     run = shrunk(bench, forkserver, example)
     assert run.codes == [0], f"{example.name}: {run.output}"
     (told,) = run.events("evaluation")

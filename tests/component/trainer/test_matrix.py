@@ -32,15 +32,9 @@ def marked() -> Iterator[Any]:
 class Matrix:
     """The benches of all kinds and their runs on one rank, made when a cell needs them."""
 
-    def __init__(self, bench_for: Any, watched: Any) -> None:
-        self.bench_for, self.watched = bench_for, watched
-        self.benches: dict[str, Any] = {}
+    def __init__(self, bench: Any, watched: Any) -> None:
+        self.bench, self.watched = bench, watched
         self.references: dict[tuple[str, str], Any] = {}
-
-    def bench(self, kind: str) -> Any:
-        if kind not in self.benches:
-            self.benches[kind] = self.bench_for(KINDS[kind])
-        return self.benches[kind]
 
     def method(self, kind: str, method: str) -> dict[str, Any]:
         if method == "freeze":
@@ -80,11 +74,8 @@ class Matrix:
 
 
 @pytest.fixture(scope="session")
-def matrix(server: Any, tmp_path_factory: Any, bench_class: Any, cases: Any) -> Matrix:
-    def bench_for(kind: Any) -> Any:
-        return bench_class(server, tmp_path_factory.mktemp("matrix"), task=kind.task).filled(kind)
-
-    return Matrix(bench_for, cases.run_watched)
+def matrix(bench_of_kind: Any, cases: Any) -> Matrix:
+    return Matrix(bench_of_kind, cases.run_watched)
 
 
 @pytest.mark.parametrize(("kind", "method", "layout"), list(marked()))
