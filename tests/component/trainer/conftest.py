@@ -92,6 +92,10 @@ class Run:
         return uri
 
 
+SHARING = {"output", "distribution", "resources"}
+"""What of a job says how ranks share the work and where it goes, not what they learn."""
+
+
 @dataclass
 class Bench:
     """Prepares once, runs ranks in any arrangement: one task, one base model, one dataset."""
@@ -175,7 +179,8 @@ class Bench:
         job = self.job(method, ranks, training=training or {}, **spec)
         prepared, message = self._prepared(job)
         made = Plan.model_validate(message["plan"]).model_copy(
-            update={"micro_batch": micro, "accumulation": GLOBAL_BATCH // ranks // micro,
+            update={"ranks": ranks, "micro_batch": micro,
+                    "accumulation": GLOBAL_BATCH // ranks // micro,
                     "strategy": "DDP" if zero is None else "DeepSpeed", "zero_stage": zero or 0}
             | (plan or {})
         )  # fmt: skip
@@ -204,10 +209,10 @@ class Bench:
         return Run(self.server.call(function, children), folders, job)
 
     def _prepared(self, job: JobConfig) -> tuple[Path, dict[str, Any]]:
-        """The prepared folder and prepare's message; jobs that differ only in their ZeRO stage
-        are prepared once. Another run's checkpoint is copied to each job's own output."""
+        """The prepared folder and prepare's message; jobs that differ only in their ranks and
+        ZeRO stage are prepared once. Another run's checkpoint is copied to each job's own output."""
         copies = job.spec.checkpointing.resume_from is not None
-        spec = job.spec.model_dump_json(exclude=None if copies else {"output", "distribution"})
+        spec = job.spec.model_dump_json(exclude=None if copies else SHARING)
         stamps = [_newest(Path(path)) for path in re.findall(r"file://([^\"]+)", spec)]
         key = f"{spec} {stamps}"
         if key not in self.prepared:
