@@ -190,6 +190,8 @@ class Plan(Document):
     """Number format of the computation."""
     gradient_checkpointing: bool = False
     """Are activations computed again in the backward pass?"""
+    checkpointable: bool = False
+    """May they be, should memory run out with one row at once?"""
     max_length: Annotated[int, Field(ge=1)]
     """Longest row in tokens."""
     learning_rate: Annotated[float, Field(gt=0)]

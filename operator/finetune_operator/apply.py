@@ -66,8 +66,9 @@ class Applier:
                 return "prepare", await self._create(JOBS, key, owner, body, now)
             case CreateService():
                 return "service", await self._create(SERVICES, key, owner, service(owner), now)
-            case CreateTrainJob(prepared):
-                body = train_job(job, owner, prepared, token_hex(16), self._settings)
+            case CreateTrainJob(prepared, avoid):
+                token = token_hex(16)
+                body = train_job(job, owner, prepared, token, self._settings, avoid=avoid)
                 return "train", await self._create(JOBS, key, owner, body, now)
             case DeleteJob():
                 await self._delete(action, key, manifest)

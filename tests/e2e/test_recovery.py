@@ -59,83 +59,33 @@ def model_file(process: psutil.Process) -> Path:
     return Path(process.environ()["FINETUNE_WORKDIR"]) / "model" / "model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(site: Site, hello: Finished, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Hash of the adapter of the run that nobody disturbed."""
-    return adapter_hash(site, HELLO, tmp_path_factory.mktemp("hello"))
+class Watched:
+    """Pods and processes of one pod that must survive what befalls its peer."""
 
+    def __init__(self, site: Site, name: str, index: int) -> None:
+        self.site, self.name, self.index = site, name, index
+        self.pod = site.pods(name)[index]
+        found = processes(site, self.pod)
+        (self.supervisor,) = found["supervise"]
+        self.ranks = {rank.pid for rank in found["rank"]}
+        self.inode = model_file(self.supervisor).stat().st_ino
 
-def test_a_killed_pod_is_replaced_and_the_survivor_stays_in_place(
-    site: Site, uninterrupted: str, tmp_path: Path
-) -> None:
-    name = "pod-killed"
-    site.apply(site.short_job(name))
-    wait_progress(site, name, between_checkpoints)
-    pods = site.pods(name)
-    before = processes(site, pods[0])
-    (supervisor,) = before["supervise"]
-    inode = model_file(supervisor).stat().st_ino
-    lost = processes(site, pods[1])
-    for process in [*lost["supervise"], *lost["rank"]]:
-        process.send_signal(signal.SIGKILL)
+    def kill(self) -> None:
+        """SIGKILL to everything of this pod at once."""
+        found = processes(self.site, self.pod)
+        for process in [*found["supervise"], *found["rank"]]:
+            process.send_signal(signal.SIGKILL)
 
-    wait_for(
-        lambda: len(site.status(name).get("attempts", [])) >= 2,
-        what="a second attempt", seconds=RUN_SECONDS, interval=0.5,
-    )  # fmt: skip
-    wait_for(lambda: processes(site, pods[0])["rank"], what="new ranks", seconds=60)
-    after = processes(site, pods[0])
-    assert site.pods(name)[0]["metadata"]["uid"] == pods[0]["metadata"]["uid"]
-    assert [p.pid for p in after["supervise"]] == [supervisor.pid]
-    assert model_file(supervisor).stat().st_ino == inode
-    assert {p.pid for p in after["rank"]}.isdisjoint(p.pid for p in before["rank"])
+    def assert_in_place(self) -> None:
+        """The same pod, supervisor and model file, with new ranks."""
+        wait_for(self._new_ranks, what=f"new ranks of pod {self.index}", seconds=RUN_SECONDS)
+        assert _uid(self.site.pods(self.name)[self.index]) == _uid(self.pod)
+        assert [p.pid for p in processes(self.site, self.pod)["supervise"]] == [self.supervisor.pid]
+        assert model_file(self.supervisor).stat().st_ino == self.inode
 
-    status = site.wait_finished(name)
-    attempts = status["attempts"]
-    assert [a["number"] for a in attempts] == [1, 2]
-    assert attempts[1]["fromStep"] >= EVERY
-    assert attempts[1]["fromStep"] % EVERY == 0
-    assert adapter_hash(site, name, tmp_path) == uninterrupted
-
-
-def test_a_killed_index_0_is_replaced_and_its_peer_stays_in_place(
-    site: Site, uninterrupted: str, tmp_path: Path
-) -> None:
-    name = "leader-killed"
-    site.apply(site.short_job(name))
-    wait_progress(site, name, between_checkpoints)
-    pods = site.pods(name)
-    reached = site.progress(pods[0])["step"]
-    survivor = processes(site, pods[1])
-    (supervisor,) = survivor["supervise"]
-    inode = model_file(supervisor).stat().st_ino
-    lost = processes(site, pods[0])
-    for process in [*lost["supervise"], *lost["rank"]]:
-        process.send_signal(signal.SIGKILL)
-
-    wait_for(lambda: not processes(site, pods[1])["rank"], what="ranks stop", seconds=60)
-    wait_for(
-        lambda: (new := site.pods(name).get(0)) and new["metadata"]["uid"] != _uid(pods[0]),
-        what="a new index 0", seconds=120, interval=0.5,
-    )  # fmt: skip
-    wait_for(lambda: processes(site, pods[1])["rank"], what="new ranks", seconds=120)
-    after = processes(site, pods[1])
-    assert _uid(site.pods(name)[1]) == _uid(pods[1])
-    assert [p.pid for p in after["supervise"]] == [supervisor.pid]
-    assert model_file(supervisor).stat().st_ino == inode
-    assert {p.pid for p in after["rank"]}.isdisjoint(p.pid for p in survivor["rank"])
-
-    attempts = site.wait_finished(name)["attempts"]
-    assert [a["reason"] for a in attempts] == ["PodLost", "Completed"]
-    assert attempts[0]["message"] == "index 0 was lost"
-    assert attempts[0]["pod"] == pods[0]["metadata"]["name"]
-    assert attempts[0]["toStep"] >= reached > attempts[1]["fromStep"] >= EVERY
-    ended = site.read_json(name, "attempts/0001.end.json")
-    assert ended["seconds"] > 1  # its peer told how long it had run
-    accounting = site.read_json(name, "report/report.json")["accounting"]
-    assert accounting["gpuSeconds"] > ended["seconds"]
-    assert 0 < accounting["wastedGpuSeconds"] < accounting["gpuSeconds"]
-    assert adapter_hash(site, name, tmp_path) == uninterrupted
+    def _new_ranks(self) -> bool:
+        ranks = {rank.pid for rank in processes(self.site, self.pod)["rank"]}
+        return bool(ranks) and ranks.isdisjoint(self.ranks)
 
 
 def _uid(pod: dict[str, Any]) -> str:
@@ -143,35 +93,70 @@ def _uid(pod: dict[str, Any]) -> str:
     return uid
 
 
-def test_a_killed_rank_costs_no_pod_and_a_suspended_run_goes_on_from_its_checkpoint(
-    site: Site, uninterrupted: str, tmp_path: Path
-) -> None:
-    name = "rank-killed"
-    site.apply(site.short_job(name))
-    wait_progress(site, name, between_checkpoints)
-    pods = site.pods(name)
-    (rank,) = processes(site, pods[1])["rank"]
-    os.kill(rank.pid, signal.SIGKILL)
-    wait_progress(
-        site,
-        name,
-        lambda told: told["attempt"] == 2 and told["step"] > told["attempts"][-1]["fromStep"],
-    )
-    uids = {index: pod["metadata"]["uid"] for index, pod in pods.items()}
-    assert {i: pod["metadata"]["uid"] for i, pod in site.pods(name).items()} == uids
+def attempt_under_way(number: int) -> Callable[[dict[str, Any]], bool]:
+    """Has this attempt gone beyond the step it began with, with a checkpoint behind it?"""
 
+    def reached(report: dict[str, Any]) -> bool:
+        if report["attempt"] != number or not report["attempts"]:
+            return False
+        return between_checkpoints(report) and report["step"] > report["attempts"][-1]["fromStep"]
+
+    return reached
+
+
+def test_deaths_in_turn_leave_survivors_in_place_and_the_uninterrupted_result(
+    site: Site, hello: Finished, tmp_path: Path
+) -> None:
+    """A pod, then index 0, then a rank, then the user's suspension, in one run."""
+    name = "deaths-in-turn"
+    site.apply(site.short_job(name))
+    wait_progress(site, name, attempt_under_way(1))
+    first, second = Watched(site, name, 0), Watched(site, name, 1)
+    second.kill()
+    first.assert_in_place()
+
+    wait_progress(site, name, attempt_under_way(2))
+    first, second = Watched(site, name, 0), Watched(site, name, 1)
+    leader, reached = first.pod["metadata"]["name"], site.progress(first.pod)["step"]
+    first.kill()
+    wait_for(lambda: not processes(site, second.pod)["rank"], what="ranks stop", seconds=60)
+    second.assert_in_place()
+    assert _uid(site.pods(name)[0]) != _uid(first.pod)
+
+    wait_progress(site, name, attempt_under_way(3))
+    first, second = Watched(site, name, 0), Watched(site, name, 1)
+    os.kill(next(iter(second.ranks)), signal.SIGKILL)
+    first.assert_in_place()
+    second.assert_in_place()
+
+    wait_progress(site, name, attempt_under_way(4))
     site.patch(name, {"suspend": True})
     wait_for(
         lambda: site.condition(name, "Suspended")["status"] == "True",
         what="suspended", seconds=120,
     )  # fmt: skip
     assert site.pods(name) == {}
-    assert site.status(name)["display"]["status"] == "Suspended"
-    saved = site.status(name)["checkpoint"]["step"]
+    status = site.status(name)
+    assert status["display"]["status"] == "Suspended"
+    saved = status["checkpoint"]["step"]
     site.patch(name, {"suspend": False})
+
     attempts = site.wait_finished(name)["attempts"]
-    assert [a["reason"] for a in attempts] == ["RankFailed", "Preempted", "Completed"]
-    assert attempts[1]["fromStep"] % EVERY == 0
-    assert attempts[2]["fromStep"] >= saved
-    assert attempts[2]["fromStep"] > attempts[1]["fromStep"] >= EVERY
-    assert adapter_hash(site, name, tmp_path) == uninterrupted
+    assert [a["number"] for a in attempts] == [1, 2, 3, 4, 5]
+    assert [a["reason"] for a in attempts] == [
+        "PodLost", "PodLost", "RankFailed", "Preempted", "Completed",
+    ]  # fmt: skip
+    began = [a["fromStep"] for a in attempts]
+    assert began == sorted(began)
+    assert all(step >= EVERY and step % EVERY == 0 for step in began[1:4])
+    assert began[4] >= saved
+    assert began[4] > began[3]
+    assert attempts[1]["message"] == "index 0 was lost"
+    assert attempts[1]["pod"] == leader
+    assert attempts[1]["toStep"] >= reached
+    ended = site.read_json(name, "attempts/0002.end.json")
+    assert ended["seconds"] > 1  # its peer told how long it had run
+    accounting = site.read_json(name, "report/report.json")["accounting"]
+    assert accounting["gpuSeconds"] > ended["seconds"]
+    assert 0 < accounting["wastedGpuSeconds"] < accounting["gpuSeconds"]
+    assert adapter_hash(site, name, tmp_path) == adapter_hash(site, HELLO, tmp_path)

@@ -105,7 +105,8 @@ def make_plan(
         stage = _zero_stage(
             config, lambda stage: need(stage, _fewest_rows(config)), budget, reasons
         )
-    if need(stage, _fewest_rows(config)) > budget and _may_checkpoint(config) and can_checkpoint:
+    checkpointable = can_checkpoint and _may_checkpoint(config)
+    if need(stage, _fewest_rows(config)) > budget and checkpointable:
         checkpointing = True
         reasons.append("gradientCheckpointing: one row does not fit with all activations kept")
     micro = _micro_batch(config, stage, per_rank, budget, need, reasons)
@@ -135,6 +136,7 @@ def make_plan(
         zero_stage=stage or 0,
         precision=precision,
         gradient_checkpointing=checkpointing,
+        checkpointable=checkpointable,
         max_length=max_length,
         learning_rate=rate,
         steps=steps,

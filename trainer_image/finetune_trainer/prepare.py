@@ -162,12 +162,15 @@ def prepare(
 def _store_plan(store: ObjectStore, output: str, made: Plan) -> Plan:
     """Write the run's next plan, where what it says is new; the plan in force."""
     from finetune_trainer.gang.rollback import ROLLBACKS, revised
+    from finetune_trainer.gang.smaller import SHRUNK, shrunk
     from finetune_trainer.storage.plans import newest_plan
 
     number, newest = newest_plan(store, output)
     plan = made.to_wire()
     if times := newest.get(ROLLBACKS, 0):
         plan = revised(plan, times)
+    if times := newest.get(SHRUNK, 0):
+        plan = shrunk(plan, times)
     if {**plan, "reasons": []} != {**newest, "reasons": []}:
         store.write_json(f"{output}{plan_name(number + 1)}", plan)
     return Plan.model_validate(plan, extra="ignore")

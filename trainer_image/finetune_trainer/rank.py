@@ -13,6 +13,7 @@ from finetune_api.errors import JobError
 from finetune_api.exits import EXIT_CODES, ExitClass
 from finetune_api.progress import Plan, Stage
 from finetune_trainer.config import ENV_RESUME, Places, load_config
+from finetune_trainer.diagnosis import diagnose
 from finetune_trainer.telemetry.channel import Channel
 
 FAILED = 1
@@ -42,20 +43,12 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         return failure.code
     except Exception as error:
         traceback.print_exc()
-        kind, remedy = _classify(error)
         last = traceback.format_exception_only(error)[-1].strip()
+        kind, remedy = diagnose(last)
         channel.failed(kind, last[:1500], remedy, channel.step)
         return FAILED
     channel.done()
     return 0
-
-
-def _classify(error: Exception) -> tuple[ExitClass, str]:
-    """Out of memory is a class of its own; all else is a failed rank."""
-    text = str(error)
-    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        return ExitClass.OUT_OF_MEMORY, "set a smaller training.perDeviceBatchSize"
-    return ExitClass.RANK_FAILED, "see this rank's log for the traceback"
 
 
 def run(environ: Mapping[str, str], channel: Channel) -> None:

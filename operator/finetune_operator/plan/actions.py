@@ -21,9 +21,10 @@ class CreateService:
 
 @dataclass(frozen=True)
 class CreateTrainJob:
-    """Make the train Job from what prepare found out."""
+    """Make the train Job from what prepare found out, away from the nodes ``avoid``."""
 
     prepared: Prepared
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ while they run. Recovery is the gang's own business; seeing nothing is no reason
 
 from datetime import datetime
 
-from finetune_api.exits import FINAL_CODES
+from finetune_api.exits import FINAL_CODES, ExitClass
 from finetune_api.job import FineTuneJob
 from finetune_api.jobconfig import launch_hash
 from finetune_api.status import ConditionType, FineTuneJobStatus
@@ -100,12 +100,18 @@ def _create(status: FineTuneJobStatus, observed: Observed) -> Verdict:
     actions: list[Action] = []
     if not observed.has_service:
         actions.append(CreateService())
-    actions.append(CreateTrainJob(status.prepared))
+    actions.append(CreateTrainJob(status.prepared, _faulty_nodes(status)))
     held = [f for f in blocking if f.kind is not FindingKind.REFUSED]
     if held:
         wake = 1.0 if all(f.kind is FindingKind.LEFTOVER for f in held) else 30.0
         return Verdict(conditions={ConditionType.PODS_READY: opinion}, wake_after=wake)
     return Verdict(actions=tuple(actions), conditions={ConditionType.PODS_READY: opinion})
+
+
+def _faulty_nodes(status: FineTuneJobStatus) -> frozenset[str]:
+    """Nodes whose hardware has ended an attempt of this run."""
+    faults = [a for a in status.attempts if a.reason is ExitClass.HARDWARE_FAULT]
+    return frozenset(attempt.node for attempt in faults if attempt.node)
 
 
 def _readiness(

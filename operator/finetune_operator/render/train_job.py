@@ -4,6 +4,7 @@ Recovery happens inside these pods. The per-index back-off is only a fuse agains
 fails for ever; the retries a user allows are counted by the trainer's own ledger.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from finetune_api import jobconfig, names
@@ -19,9 +20,16 @@ FUSE = 6
 
 
 def train_job(
-    job: FineTuneJob, owner: Owner, prepared: Prepared, token: str, settings: Settings
+    job: FineTuneJob,
+    owner: Owner,
+    prepared: Prepared,
+    token: str,
+    settings: Settings,
+    *,
+    avoid: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The Job that trains on what prepare made. ``token`` is the gang's shared secret."""
+    """The Job that trains on what prepare made. ``token`` is the gang's shared secret; ``avoid``
+    names nodes whose hardware failed under this run."""
     resources = job.spec.resources
     metadata = child_metadata(
         owner,
@@ -47,15 +55,16 @@ def train_job(
             "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
             "template": {
                 "metadata": {"labels": labels(owner, names.ROLE_TRAIN)},
-                "spec": _pod_spec(job, owner, prepared, token, settings),
+                "spec": _pod_spec(job, owner, prepared, token, settings, avoid),
             },
         },
     }
 
 
 def _pod_spec(
-    job: FineTuneJob, owner: Owner, prepared: Prepared, token: str, settings: Settings
-) -> dict[str, Any]:
+    job: FineTuneJob, owner: Owner, prepared: Prepared, token: str, settings: Settings,
+    avoid: Collection[str],
+) -> dict[str, Any]:  # fmt: skip
     shared = {"medium": "Memory", "sizeLimit": prepared.shared_memory}
     mounted = [
         pod.work_volume(prepared.disk),
@@ -72,6 +81,8 @@ def _pod_spec(
     spec["tolerations"] = _tolerations(job, settings)
     if job.spec.scheduling.node_selector:
         spec["nodeSelector"] = dict(job.spec.scheduling.node_selector)
+    if avoid:
+        spec["affinity"] = _elsewhere(avoid)
     if job.spec.scheduling.priority_class_name is not None:
         spec["priorityClassName"] = job.spec.scheduling.priority_class_name
     return spec
@@ -113,6 +124,15 @@ def _resources(job: FineTuneJob, prepared: Prepared) -> dict[str, Any]:
         limits[wanted.gpu_resource] = str(wanted.gpus_per_node)
     requests = {"cpu": wanted.cpu or prepared.cpu, "memory": memory}
     return {"requests": requests, "limits": limits}
+
+
+def _elsewhere(nodes: Collection[str]) -> dict[str, Any]:
+    """Any node but these; a field's requirement takes one value."""
+    fields = [
+        {"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(nodes)
+    ]
+    terms = {"nodeSelectorTerms": [{"matchFields": fields}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
 def _tolerations(job: FineTuneJob, settings: Settings) -> list[dict[str, Any]]:

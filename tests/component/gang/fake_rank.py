@@ -92,6 +92,13 @@ def fault(step):
             failure = {"class": "NonFinite", "message": f"loss became nan at step {step}"}
             tell("failed", **failure, remedy="set a smaller training.learningRate", step=step)
             sys.exit(43)
+        if what == "memory":
+            failure = {"class": "OutOfMemory", "message": "CUDA out of memory"}
+            tell("failed", **failure, remedy="use LoRA", step=step)
+            sys.exit(1)
+        if what == "ecc":
+            print("CUDA error: uncorrectable ECC error encountered", file=sys.stderr)
+            os.abort()
         if what == "crash":
             raise ValueError("something broke in rank code")
         if what == "exit7":

@@ -136,3 +136,56 @@ def test_a_suspended_run_goes_on_with_fewer_pods_and_the_newest_plan(
     assert second["fromStep"] == first["toStep"] >= 6
     assert narrow.weights() == expected_weights(24)
     assert json.loads((narrow.folder / "pod-0" / "plan.json").read_text())["ranks"] == 1
+
+
+def test_memory_that_runs_out_is_met_with_smaller_plans_until_none_is_left(
+    gang: Callable[..., GangRun],
+) -> None:
+    run = gang(pods=2, max_attempts=1)
+    plan = {"ranks": 2, "microBatch": 2, "accumulation": 1, "checkpointable": True}
+    run.store.write_json(f"{run.output}plan-1.json", PLAN | plan)
+    for step in (6, 7):
+        run.order(1, step, "memory")
+    run.start_all()
+    assert run.wait() == 0, run.logs()
+    assert run.weights() == expected_weights()
+    ended = [(a["class"], a["fromStep"], a["plan"]) for a in run.attempts()]
+    assert ended == [("OutOfMemory", 0, 1), ("OutOfMemory", 4, 2), ("Completed", 4, 3)]
+    assert run.attempts()[0]["message"].endswith("with a smaller plan")
+    assert run.attempts()[0]["pod"] == "demo-train-1"
+    made = [run.read(f"plan-{number}.json") or {} for number in (2, 3)]
+    assert [(p["microBatch"], p["accumulation"]) for p in made] == [(1, 2), (1, 2)]
+    assert made[1]["gradientCheckpointing"]
+    assert json.loads((run.folder / "pod-1" / "plan.json").read_text()) == made[1]
+
+
+def test_memory_that_runs_out_of_the_smallest_plan_ends_the_run(
+    gang: Callable[..., GangRun],
+) -> None:
+    run = gang(pods=1)
+    run.order(0, 6, "memory")
+    run.start_all()
+    assert run.wait() == 42, run.logs()
+    assert run.termination()["failure"]["message"] == "CUDA out of memory"
+    assert run.read("plan-2.json") is None
+
+
+def test_a_pod_whose_hardware_fails_leaves_and_its_node_is_named(
+    gang: Callable[..., GangRun],
+) -> None:
+    run = gang(pods=2)
+    run.order(1, 6, "ecc")
+    run.start_all()
+    assert run.wait(1) == 60, run.logs()
+    told = run.termination(1)["failure"]
+    assert told["class"] == "HardwareFault"
+    assert "uncorrectable ECC error" in told["message"]
+    run.start(1, fresh=True)
+    assert run.wait() == 0, run.logs()
+    assert run.weights() == expected_weights()
+    first, last = run.attempts()
+    assert (first["class"], first["node"], last["class"]) == (
+        "HardwareFault",
+        "node-1",
+        "Completed",
+    )

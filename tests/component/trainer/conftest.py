@@ -209,8 +209,8 @@ class Bench:
         return Run(self.server.call(function, children), folders, job)
 
     def _prepared(self, job: JobConfig) -> tuple[Path, dict[str, Any]]:
-        """The prepared folder and prepare's message; jobs that differ only in their ranks and
-        ZeRO stage are prepared once. Another run's checkpoint is copied to each job's own output."""
+        """The prepared folder and prepare's message; jobs that differ only in how ranks share the
+        work are prepared once. Another run's checkpoint is copied to each job's own output."""
         copies = job.spec.checkpointing.resume_from is not None
         spec = job.spec.model_dump_json(exclude=None if copies else SHARING)
         stamps = [_newest(Path(path)) for path in re.findall(r"file://([^\"]+)", spec)]

@@ -55,6 +55,25 @@ def test_resume_from_the_last_step_only_evaluates(bench, zero):
     assert again.events("evaluation") == whole.events("evaluation")
 
 
+@pytest.mark.parametrize(
+    "zero", [2, *(pytest.param(z, marks=pytest.mark.matrix) for z in (None, 3))]
+)
+def test_a_smaller_plan_goes_on_with_the_same_curve(bench, zero):
+    """What follows when memory runs out in the middle of an epoch."""
+    training = {"maxSteps": 8, "earlyStopping": {"patience": 0}}
+    shape = {"ranks": 2, "zero": zero, "training": training, "plan": PLAN}
+    whole = bench.run(METHODS["full"], **shape, micro=4)
+    stopped = bench.run(METHODS["full"], **shape, micro=4, arguments=bench.at_step(2, "stop"))
+    assert stopped.codes == [50, 50], stopped.output
+    less = shape | {"plan": PLAN | {"gradient_checkpointing": True}}
+    resumed = bench.run(METHODS["full"], **less, micro=1, resume=stopped)
+    assert resumed.codes == [0, 0], resumed.output
+    assert list(resumed.curve()) == [4, 5, 6, 7, 8]
+    for value in ("loss", "grad_norm", "learning_rate"):
+        expected = {s: v for s, v in whole.curve(value).items() if s > 3}
+        assert resumed.curve(value) == pytest.approx(expected, rel=1e-5), value
+
+
 @pytest.mark.parametrize("zero", [2, pytest.param(None, marks=pytest.mark.matrix)])
 def test_a_resumed_run_takes_the_learning_rate_of_its_plan(bench, zero):
     training = {"maxSteps": 8, "earlyStopping": {"patience": 0, "restoreBest": False}}

@@ -69,7 +69,9 @@ RENDERED = {
     "prepare-plain": prepare_job(PLAIN, OWNER, SETTINGS),
     "prepare-everything": prepare_job(EVERYTHING, OWNER, SETTINGS),
     "train-plain": train_job(PLAIN, OWNER, PREPARED, "token", SETTINGS),
-    "train-everything": train_job(EVERYTHING, OWNER, PREPARED, "token", SETTINGS),
+    "train-everything": train_job(
+        EVERYTHING, OWNER, PREPARED, "token", SETTINGS, avoid={"node-b", "node-a"}
+    ),
     "service": service(OWNER),
 }
 JOBS = [name for name in RENDERED if name != "service"]

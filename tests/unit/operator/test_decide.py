@@ -689,6 +689,17 @@ def test_a_part_of_the_status_that_cannot_be_read_is_absent_and_the_rest_stays()
     assert status.observed_generation == 4
 
 
+def test_a_job_made_anew_avoids_nodes_whose_hardware_failed() -> None:
+    faults = [
+        {"number": 1, "start": "x", "reason": "HardwareFault", "node": "node-b"},
+        {"number": 2, "start": "x", "reason": "PodLost", "node": "node-a"},
+    ]
+    suspended = step(SUSPENDED, running(JOB, attempt=2, attempts=faults), seen(has_service=True))
+    (action,) = step(JOB, suspended.status, seen(has_service=True)).actions
+    assert isinstance(action, CreateTrainJob)
+    assert action.avoid == {"node-b"}
+
+
 def test_terminal_is_never_left() -> None:
     pods = (ended(code=41, text=DATA_ERROR),)
     failed = step(

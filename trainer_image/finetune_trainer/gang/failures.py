@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from finetune_api.exits import ExitClass, Failure
+from finetune_trainer.diagnosis import UNKNOWN, diagnose
 
 ECHO = re.compile(
     r"connection (was )?(closed|reset|refused)|connectionreset|broken ?pipe|gloo|"
@@ -74,10 +75,22 @@ def only_echoes(seen: Iterable[Seen]) -> bool:
     return all(s.strength == 0 for s in seen)
 
 
-def of_exit(rank: int, code: int, step: int, tail: Iterable[str]) -> Failure:
-    """The failure of a rank that ended without a word."""
-    last = next((line.strip() for line in reversed(list(tail)) if line.strip()), "")
-    if code < 0:
+def of_exit(
+    rank: int, code: int, step: int, tail: Iterable[str], *, host_memory: bool = False
+) -> Failure:
+    """The failure of a rank that ended without a word. ``host_memory``: the kernel has killed for
+    want of memory meanwhile."""
+    lines = [line.strip() for line in tail if line.strip()]
+    last = lines[-1] if lines else ""
+    telling = next((line for line in lines if diagnose(line) != UNKNOWN), "")
+    kind, known = diagnose(telling)
+    if host_memory and code == -signal.SIGKILL:
+        kind = ExitClass.OUT_OF_MEMORY
+        message = f"rank {rank} was killed: the pod's memory is used up"
+        remedy = "set a larger resources.memory"
+    elif telling:
+        message, remedy = f"rank {rank} ended after: {telling}"[:1500], known
+    elif code < 0:
         try:
             name = signal.Signals(-code).name
         except ValueError:
@@ -87,9 +100,7 @@ def of_exit(rank: int, code: int, step: int, tail: Iterable[str]) -> Failure:
     else:
         message = f"rank {rank} exited with code {code} without saying why"
         remedy = f"last line of its log: {last}" if last else "see its log"
-    return Failure(
-        exit_class=ExitClass.RANK_FAILED, message=message, remedy=remedy[:500], rank=rank, step=step
-    )
+    return Failure(exit_class=kind, message=message, remedy=remedy[:500], rank=rank, step=step)
 
 
 def of_event(rank: int, event: dict[str, object], step: int) -> Failure:

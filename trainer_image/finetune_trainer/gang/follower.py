@@ -82,10 +82,8 @@ class Follower:
             case "release":
                 self._end(Outcome(FREE))
             case "leave":
-                failure = Failure(
-                    exit_class=ExitClass.HARDWARE_FAULT, message="this node's hardware is at fault"
-                )
-                self._end(Outcome(int(message["code"]), failure))
+                failure = Failure.model_validate(message["failure"])
+                self._end(Outcome(failure.code, failure))
             case "start" if message["epoch"] <= self.pod.epoch:
                 if self._link is not None:  # an order of a zombie
                     self._link.close()

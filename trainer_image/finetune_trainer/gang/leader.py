@@ -20,10 +20,14 @@ from finetune_trainer.gang.ledger import FencedError, Trace
 from finetune_trainer.gang.members import Epoch, Member, Message, Outcome
 from finetune_trainer.gang.pod import Pod
 from finetune_trainer.gang.rollback import ROLLBACKS, may_roll_back, revised, rollbacks
+from finetune_trainer.gang.smaller import SHRUNK, shortages, shrunk, smaller
 from finetune_trainer.storage.manifest import MANIFEST, QUARANTINE, Candidate, Listing, resume_order
 from finetune_trainer.storage.uris import join
 
-BACK = "; back to the last checkpoint with a smaller learning rate"
+BACK = {
+    ExitClass.NON_FINITE: "; back to the last checkpoint with a smaller learning rate",
+    ExitClass.OUT_OF_MEMORY: "; on from the last checkpoint with a smaller plan",
+}
 FREE = EXIT_CODES[ExitClass.PREEMPTED]
 
 
@@ -169,16 +173,29 @@ class Leader(Hub):
         return True
 
     async def _plan(self) -> int:
-        """Number of the plan in force, the newest; after a rollback it is revised before anyone
-        reads it."""
-        output, agent = self.config.spec.output.uri, self.pod.agent
+        """Number of the plan in force, the newest; after a rollback or a shortage of memory it is
+        revised before anyone reads it."""
+        output, agent, ledger = self.config.spec.output.uri, self.pod.agent, self._book.ledger
         number, plan = await agent.call("newest_plan", uri=output)
-        times = rollbacks(self._book.ledger)
-        if plan and times > plan.get(ROLLBACKS, 0):
+        made = dict(plan)
+        if (times := rollbacks(ledger)) > made.get(ROLLBACKS, 0):
+            made = revised(made, times)
+        if (times := shortages(ledger)) > made.get(SHRUNK, 0):
+            made = shrunk(made, times)
+        if plan and made != plan:
             number += 1
             uri = join(output, plan_name(number))
-            await agent.call("write_json", uri=uri, document=revised(plan, times))
+            await agent.call("write_json", uri=uri, document=made)
         return int(max(1, number))
+
+    async def _may_go_on(self, reason: ExitClass) -> bool:
+        """Can another plan mend what ended an epoch?"""
+        if reason is ExitClass.NON_FINITE:
+            return may_roll_back(self.config.spec.training.non_finite, self._book.ledger)
+        if reason is ExitClass.OUT_OF_MEMORY:
+            _, plan = await self.pod.agent.call("newest_plan", uri=self.config.spec.output.uri)
+            return smaller(plan) is not None
+        return False
 
     def _restore(self, resume: Candidate | None, facts: Message) -> None:
         self.state.restore(resume.step if resume else 0, facts.get("series", []))
@@ -246,14 +263,12 @@ class Leader(Hub):
         if isinstance(self._commits.fatal, FencedError):
             raise self._commits.fatal
         reason, failure = _reason(end, preempted)
-        goes_back = reason is ExitClass.NON_FINITE and may_roll_back(
-            self.config.spec.training.non_finite, self._book.ledger
-        )
+        goes_on = await self._may_go_on(reason)
         pods = {i: m for i, m in self.members.items() if end and i == end.pod}
         where = pods.get(end.pod) if end else None
         await self._book.end(
             epoch.number, reason, to_step=epoch.step, seconds=seconds,
-            message=(failure.message if failure else "") + (BACK if goes_back else ""),
+            message=(failure.message if failure else "") + (BACK[reason] if goes_on else ""),
             remedy=failure.remedy if failure else None,
             rank=failure.rank if failure else None,
             pod=where.pod if where else None, node=where.node if where else None,
@@ -265,13 +280,13 @@ class Leader(Hub):
             return self._over(Outcome(0))
         if reason is ExitClass.GATE_NOT_MET:
             await self._finish.store_report()
-        if failure is not None and reason in FINAL_AT_ONCE and not goes_back:
+        if failure is not None and reason in FINAL_AT_ONCE and not goes_on:
             return self._failed(failure)
         if reason is ExitClass.HARDWARE_FAULT and end is not None:
             if end.pod == 0:
                 return Outcome(EXIT_CODES[reason], failure)
             if where is not None:
-                where.link.send({"do": "leave", "code": EXIT_CODES[reason]})
+                where.link.send({"do": "leave", "failure": end.failure.to_wire()})
         return self._release() if preempted or self._leaving() else None
 
     def _release(self) -> Outcome | None:

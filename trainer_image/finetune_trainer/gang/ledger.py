@@ -18,6 +18,8 @@ from finetune_trainer.gang.agent_client import StorageAgent
 
 API_VERSION = "1.0"
 FREE_RESTARTS = 5
+UNSPENT = frozenset({ExitClass.COMPLETED, ExitClass.OUT_OF_MEMORY})
+"""Beside the free ones: smaller plans run out by themselves."""
 SHOWN = 10
 
 
@@ -137,7 +139,7 @@ class Ledger:
     def spent(self) -> list[Record]:
         """Attempts that cost a retry."""
         ended = [r for _, r in sorted(self.records.items()) if r.reason is not None]
-        return [r for r in ended if r.reason not in FREE_CLASSES | {ExitClass.COMPLETED}]
+        return [r for r in ended if r.reason not in FREE_CLASSES | UNSPENT]
 
     def free_in_a_row(self, step: int) -> int:
         """Newest attempts that ended free of charge and from ``step``, that is without progress."""

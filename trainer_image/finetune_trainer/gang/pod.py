@@ -20,7 +20,7 @@ from finetune_api.exits import EXIT_CODES, ExitClass, Failure
 from finetune_api.jobconfig import JobConfig
 from finetune_api.progress import Stage
 from finetune_trainer.config import Places, step_folder
-from finetune_trainer.gang import failures
+from finetune_trainer.gang import failures, host_memory
 from finetune_trainer.gang.agent_client import StorageAgent
 from finetune_trainer.gang.environment import rank_environment
 from finetune_trainer.gang.ranks import Rank, RankSet
@@ -55,6 +55,8 @@ class Pod:
         self.stopping = False
         self.over: bool | None = None
         """Whether the run is over, and well."""
+        self._killed = 0
+        """Processes that the kernel had killed for want of memory when the epoch began."""
         self._inputs: asyncio.Task[None] | None = None
         self._sync: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -160,6 +162,7 @@ class Pod:
             )
             for local in range(per_pod)
         }  # fmt: skip
+        self._killed = host_memory.kills()
         logs = self._logs()
         logs.mkdir(parents=True, exist_ok=True)
         self.ranks.start(
@@ -210,7 +213,10 @@ class Pod:
             elif rank.stalled:
                 failure = self._stall_failure(rank)
             else:
-                failure = failures.of_exit(rank.number, code, rank.step, rank.output.tail)
+                failure = failures.of_exit(
+                    rank.number, code, rank.step, rank.output.tail,
+                    host_memory=host_memory.kills() > self._killed,
+                )  # fmt: skip
         self.send({
             "type": "rank-ended", "epoch": self.epoch, "rank": rank.number, "outcome": outcome,
             "step": rank.step, "code": code, "told": rank.failed is not None,
