@@ -47,6 +47,9 @@ matrix: install ## Every task, objective, method and layout; writes docs/support
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m 'matrix or not matrix' --junitxml=.cache/matrix.xml tests/component/trainer || true
 	@$(BIN)/python -m hack.support_matrix .cache/matrix.xml
 
+chaos: build ## Deaths, preemptions and storage outages at every moment that is listed (about 10 min)
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m chaos tests
+
 bench: build ## Measure what docs/benchmarks.md records (about 10 min)
 	@$(BIN)/python -m pytest -m bench -s tests/bench
 
@@ -82,4 +85,4 @@ clean: ## Stop the local cluster; remove virtual environment, caches and built b
 	@test ! -x $(BIN)/python || $(CLUSTER) down
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help install build helm chart demo test e2e matrix bench unit images verify lint generate up down lock clean
+.PHONY: help install build helm chart demo test e2e matrix chaos bench unit images verify lint generate up down lock clean

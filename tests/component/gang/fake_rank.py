@@ -19,6 +19,8 @@ WORK = Path(os.environ["FINETUNE_WORKDIR"])
 STEPS = int(os.environ.get("FAKE_STEPS", "12"))
 EVERY = int(os.environ.get("FAKE_EVERY", "4"))
 SECONDS = float(os.environ.get("FAKE_SECONDS", "0.05"))
+SAVE_SECONDS = float(os.environ.get("FAKE_SAVE", "0"))
+EVALUATE_SECONDS = float(os.environ.get("FAKE_EVALUATE", "0"))
 BEST = int(os.environ.get("FAKE_BEST", "100"))
 FAULTS = Path(os.environ["FAKE_FAULTS"])
 EVENTS = int(os.environ["FINETUNE_EVENTS_FD"])
@@ -118,6 +120,7 @@ def save(step, state):
     if RANK == 0:
         (temporary / "trainer_state.json").write_text(json.dumps({"step": step, "x": state}))
     (temporary / f"rng_state_{RANK}.pth").write_text(f"{RANK}:{state}")
+    time.sleep(SAVE_SECONDS)
     GROUP.highest(0)
     if LOCAL == 0:
         temporary.rename(final)
@@ -165,10 +168,13 @@ def train():
             if step % EVERY == 0:
                 values["eval_loss"] = abs(step - BEST)
             tell("metrics", step=step, totalSteps=STEPS, epoch=step / STEPS, values=values)
+        if step % EVERY == 0:
+            time.sleep(EVALUATE_SECONDS)
         if agreed or (step % EVERY == 0 and step < STEPS):
             save(step, state)
         if agreed == 2:
             tell("preempted", step=step)
+            print(f"left after step {step}")
             sys.exit(50)
     return state
 

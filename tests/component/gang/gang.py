@@ -113,8 +113,8 @@ class GangRun:
     def __init__(
         self, folder: Path, output: str, *, pods: int, environment: dict[str, str] | None = None,
         storage: dict[str, str] | None = None, max_attempts: int = 4,
-        training: dict[str, str] | None = None, checkpointing: dict[str, object] | None = None,
-        **fake: object,
+        gpus: int = 0, training: dict[str, str] | None = None,
+        checkpointing: dict[str, object] | None = None, **fake: object,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.output = output
@@ -131,7 +131,7 @@ class GangRun:
                 "model": {"uri": model.as_uri() + "/"},
                 "dataset": {"train": {"uri": "file:///none.jsonl"}},
                 "method": {"lora": {}},
-                "resources": {"nodes": pods, "gpusPerNode": 0},
+                "resources": {"nodes": pods, "gpusPerNode": gpus},
                 "output": {"uri": output},
                 "storage": storage or {},
                 "retries": {"maxAttempts": max_attempts},
@@ -207,9 +207,16 @@ class GangRun:
 
     def rank_pids(self, index: int) -> list[int]:
         """Processes of a supervisor's ranks."""
+        return self._children(index, str(FAKE_RANK))
+
+    def agents(self, index: int) -> list[int]:
+        """The process of a supervisor's storage calls."""
+        return self._children(index, "storage-agent")
+
+    def _children(self, index: int, word: str) -> list[int]:
         try:
             children = psutil.Process(self.processes[index].pid).children()
-            return [c.pid for c in children if str(FAKE_RANK) in c.cmdline()]
+            return [c.pid for c in children if word in c.cmdline()]
         except psutil.Error:
             return []
 

@@ -17,6 +17,8 @@ class Exchange:
         self.method, self.path, self.body = method, path, body
         self.answer: int | None = None
         """Answer this status without asking the server."""
+        self.code = ""
+        """The S3 error code that goes with it; empty: no body, as a proxy in between answers."""
         self.flip = False
         """Flip a bit in the middle of the server's answer."""
         self.cut = False
@@ -38,9 +40,12 @@ class FaultProxy:
                 exchange = Exchange(self.command, self.path, body)
                 proxy.fault(exchange)
                 if exchange.answer is not None:
+                    text = f"<Error><Code>{exchange.code}</Code></Error>" if exchange.code else ""
                     self.send_response(exchange.answer)
-                    self.send_header("Content-Length", "0")
+                    self.send_header("Content-Type", "application/xml")
+                    self.send_header("Content-Length", str(len(text)))
                     self.end_headers()
+                    self.wfile.write(text.encode())
                     return
                 connection = http.client.HTTPConnection(where, timeout=30)
                 connection.putrequest(

@@ -86,7 +86,7 @@ def lost(**end: Any) -> tuple[LedgerBook, list[dict[str, Any]]]:
     written: list[dict[str, Any]] = []
 
     class Agent:
-        async def call(self, operation: str, **arguments: Any) -> Any:
+        async def insist(self, operation: str, **arguments: Any) -> Any:
             if operation == "list":
                 return ["0001.json"]
             written.append(arguments["document"])
@@ -133,7 +133,7 @@ def test_who_finds_its_attempt_ended_was_replaced() -> None:
     async def refuse(operation: str, **arguments: Any) -> Any:
         return ["0001.json"] if operation == "list" else not arguments["if_absent"]
 
-    book._agent.call = refuse  # type: ignore[method-assign]
+    book._agent.insist = refuse  # type: ignore[method-assign]
     with pytest.raises(FencedError, match="another index 0 has ended attempt 1"):
         asyncio.run(book.end(1, ExitClass.RANK_FAILED, message="", to_step=9, seconds=3))
     assert book.ledger.records[1].end is None

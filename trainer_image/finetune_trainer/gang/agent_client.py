@@ -6,18 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from finetune_api.errors import DataError, JobError, StorageError, UserError
 from finetune_api.exits import ExitClass
 from finetune_trainer.gang.signals import die_with_parent
-from finetune_trainer.storage.faults import DamagedObjectError, UnreachableError
+from finetune_trainer.storage.faults import DamagedObjectError, RefusedError, UnreachableError
 
 LINE_LIMIT = 64 << 20
 _KINDS: dict[str, type[JobError]] = {
     "damaged": DamagedObjectError,
     "unreachable": UnreachableError,
+    "refused": RefusedError,
     str(ExitClass.USER_ERROR): UserError,
     str(ExitClass.DATA_ERROR): DataError,
     str(ExitClass.STORAGE_LOST): StorageError,
@@ -33,7 +35,9 @@ def _error(wire: dict[str, Any]) -> JobError:
 class StorageAgent:
     """Calls by name; each gives its result or raises the agent's sentence."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
+        """``patience``: seconds that a call insists for."""
+        self._patience = patience
         self.process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[asyncio.Future[Any], Progress | None]] = {}
@@ -92,6 +96,26 @@ class StorageAgent:
         except OSError:
             self.close()
         return await future
+
+    async def insist(self, op: str, *, progress: Progress | None = None, **args: Any) -> Any:
+        """`call` for what the run cannot go on without: again and again while the storage is away
+        or refuses, StorageError when that lasts longer than the patience."""
+        begin, delay = time.monotonic(), 0.25
+        while True:
+            try:
+                return await self.call(op, progress=progress, **args)
+            except DamagedObjectError:
+                raise
+            except (StorageError, UnreachableError, RefusedError) as error:
+                waited = time.monotonic() - begin
+                if waited + delay > self._patience:
+                    raise StorageError(
+                        f"the storage did not serve this run for {waited:.0f} s: {error.message}",
+                        error.remedy,
+                    ) from error
+                print(f"storage, tried again in {delay:.0f} s: {error}", flush=True)  # noqa: T201
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 30.0)
 
     def close(self) -> None:
         """End the agent; calls that wait fail."""

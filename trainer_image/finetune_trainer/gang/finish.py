@@ -64,7 +64,7 @@ class Finish:
         for name, path in sorted(self._artifacts.items()):
             await self._book.fence()
             stored[name] = join(output, name) + "/"
-            await agent.call("upload_folder", source=str(path), uri=stored[name])
+            await agent.insist("upload_folder", source=str(path), uri=stored[name])
         self._state.artifacts = Artifacts(
             adapter=stored.get("adapter"),
             model=stored.get("model"),
@@ -75,7 +75,7 @@ class Finish:
         await self.store_report()
         logs = self._pod.places.logs
         if any(logs.iterdir()):
-            await agent.call("upload", source=str(logs), uri=join(output, "logs") + "/")
+            await agent.insist("upload", source=str(logs), uri=join(output, "logs") + "/")
         await self._book.fence()
         durable = self._state.durable
         document = {
@@ -86,13 +86,13 @@ class Finish:
             "checkpointStep": durable.step if durable else None,
             "artifacts": self._state.artifacts.to_wire(),
         }
-        await agent.call("write_json", uri=final_uri(output), document=document)
+        await agent.insist("write_json", uri=final_uri(output), document=document)
 
     async def store_report(self) -> None:
         """The report alone, as of now."""
         self._write_report()
         uri = join(self._config.spec.output.uri, "report") + "/"
-        await self._pod.agent.call("upload", source=str(self._pod.places.report), uri=uri)
+        await self._pod.agent.insist("upload", source=str(self._pod.places.report), uri=uri)
 
     def _write_report(self) -> None:
         """The final report: what ranks wrote into report.json, and over it what was gathered."""

@@ -72,13 +72,13 @@ class Leader(Hub):
 
     async def _run(self) -> Outcome:
         output = self.config.spec.output.uri
-        final = await self.pod.agent.call("read_json", uri=final_uri(output))
+        final = await self.pod.agent.insist("read_json", uri=final_uri(output))
         if final is not None:
             return await self._finished_before(str(final.get("finishedAt", "")))
         self.pod.inputs().add_done_callback(lambda task: task.cancelled() or task.exception())
         await self._book.load()
         self.state.ledger = self._book.ledger
-        await self.pod.agent.call("abort_stale_uploads", uri=join(output, ""))
+        await self.pod.agent.insist("abort_stale_uploads", uri=join(output, ""))
         while True:
             try:
                 outcome = await self._round_trip()
@@ -91,7 +91,7 @@ class Leader(Hub):
         """Nothing is left to do: what came out is told again."""
         print(f"this run finished at {when}: nothing to do", flush=True)  # noqa: T201
         uri = join(self.config.spec.output.uri, "report", "report.json")
-        self.state.recall(await self.pod.agent.call("read_json", uri=uri) or {}, when)
+        self.state.recall(await self.pod.agent.insist("read_json", uri=uri) or {}, when)
         return self._over(Outcome(0))
 
     async def _round_trip(self) -> Outcome | None:
@@ -112,7 +112,7 @@ class Leader(Hub):
         return await self._settle(self.epoch, end)
 
     async def _candidates(self) -> list[Candidate]:
-        keys = await self.pod.agent.call("list", uri=self.checkpoints)
+        keys = await self.pod.agent.insist("list", uri=self.checkpoints)
         return resume_order(Listing.of(keys), self._book.ledger.from_steps())
 
     async def _end_orphan(self, candidates: list[Candidate]) -> None:
@@ -125,7 +125,7 @@ class Leader(Hub):
         trace = None
         if newest is not None:
             uri = join(self.checkpoints, newest.folder, MANIFEST)
-            manifest = await self.pod.agent.call("read_json", uri=uri) or {}
+            manifest = await self.pod.agent.insist("read_json", uri=uri) or {}
             trace = Trace.of_checkpoint(orphan, newest.step, manifest.get("savedAt", ""))
         await self._book.end_orphan([trace] if trace else [])
 
@@ -165,7 +165,7 @@ class Leader(Hub):
                 error.exit_class = failure.exit_class
                 raise error
             uri = target["uri"] + QUARANTINE
-            await self.pod.agent.call("write_json", uri=uri, document=failure.to_wire())
+            await self.pod.agent.insist("write_json", uri=uri, document=failure.to_wire())
             return False
         if len(self.members) < pods or any(m.synced != self._round for m in self.members.values()):
             return False
@@ -176,7 +176,7 @@ class Leader(Hub):
         """Number of the plan in force, the newest; after a rollback or a shortage of memory it is
         revised before anyone reads it."""
         output, agent, ledger = self.config.spec.output.uri, self.pod.agent, self._book.ledger
-        number, plan = await agent.call("newest_plan", uri=output)
+        number, plan = await agent.insist("newest_plan", uri=output)
         made = dict(plan)
         if (times := rollbacks(ledger)) > made.get(ROLLBACKS, 0):
             made = revised(made, times)
@@ -185,7 +185,7 @@ class Leader(Hub):
         if plan and made != plan:
             number += 1
             uri = join(output, plan_name(number))
-            await agent.call("write_json", uri=uri, document=made)
+            await agent.insist("write_json", uri=uri, document=made)
         return int(max(1, number))
 
     async def _may_go_on(self, reason: ExitClass) -> bool:
@@ -193,7 +193,7 @@ class Leader(Hub):
         if reason is ExitClass.NON_FINITE:
             return may_roll_back(self.config.spec.training.non_finite, self._book.ledger)
         if reason is ExitClass.OUT_OF_MEMORY:
-            _, plan = await self.pod.agent.call("newest_plan", uri=self.config.spec.output.uri)
+            _, plan = await self.pod.agent.insist("newest_plan", uri=self.config.spec.output.uri)
             return smaller(plan) is not None
         return False
 

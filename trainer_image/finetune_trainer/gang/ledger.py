@@ -214,7 +214,7 @@ class LedgerBook:
 
     async def load(self) -> None:
         """Read all attempts."""
-        documents = await self._agent.call("read_documents", uri=self._folder)
+        documents = await self._agent.insist("read_documents", uri=self._folder)
         self.ledger = Ledger.of(documents)
 
     @property
@@ -253,7 +253,7 @@ class LedgerBook:
             "apiVersion": API_VERSION, "number": number, "start": record.start,
             "fromStep": from_step, **facts,
         }  # fmt: skip
-        written = await self._agent.call(
+        written = await self._agent.insist(
             "write_json", uri=f"{self._folder}{number:04d}.json", document=document, if_absent=True
         )
         if not written:
@@ -278,7 +278,7 @@ class LedgerBook:
             **{k: v for k, v in facts.items() if v is not None},
         }  # fmt: skip
         uri = f"{self._folder}{record.number:04d}.end.json"
-        written = await self._agent.call(
+        written = await self._agent.insist(
             "write_json", uri=uri, document=document, if_absent=if_absent
         )
         if written:
@@ -287,7 +287,7 @@ class LedgerBook:
 
     async def fence(self) -> None:
         """Refuse to go on when a later attempt than one's own exists."""
-        names = await self._agent.call("list", uri=self._folder)
+        names = await self._agent.insist("list", uri=self._folder)
         newest = max((int(n[:4]) for n in names if n[:4].isdigit()), default=0)
         if newest > max(self._own, self.ledger.last):
             raise FencedError(

@@ -46,7 +46,7 @@ class Pod:
         self.places = places
         self.timing = timing
         self.state = state
-        self.agent = StorageAgent()
+        self.agent = StorageAgent(timing.storage_limit)
         self.ranks = RankSet(self._on_event, self._on_exit)
         self.send: Callable[[Message], None] = lambda message: None
         """Where news go: index 0. Replaced whenever the way to it changes."""
@@ -122,7 +122,7 @@ class Pod:
             facts: dict[str, Any] = {}
             if resume is not None:
                 target = self.places.resume / step_folder(resume["step"])
-                answer = await self.agent.call(
+                answer = await self.agent.insist(
                     "fetch_checkpoint",
                     uri=resume["uri"],
                     destination=str(target),

@@ -25,18 +25,18 @@ async def fetch_inputs(
     if config.fingerprint is None:
         raise UserError("the job has no prepared data", "run prepare first")
     output, fingerprint = config.spec.output.uri, config.fingerprint
-    await agent.call(
+    await agent.insist(
         "fetch_folder", uri=join(output, "prepared", fingerprint) + "/",
         destination=str(places.prepared), progress=progress,
     )  # fmt: skip
     baseline = join(output, "baseline", fingerprint) + "/"
-    if MANIFEST in await agent.call("list", uri=baseline):
-        await agent.call("fetch_folder", uri=baseline, destination=str(places.baseline))
+    if MANIFEST in await agent.insist("list", uri=baseline):
+        await agent.insist("fetch_folder", uri=baseline, destination=str(places.baseline))
     model = parse(config.spec.model.uri)
     if model.scheme == "file":
         _link_model(model.path, places)
     else:
-        await agent.call(
+        await agent.insist(
             "fetch_model", uri=config.spec.model.uri, destination=str(places.model),
             progress=progress,
         )  # fmt: skip
@@ -45,7 +45,7 @@ async def fetch_inputs(
 async def fetch_plan(agent: StorageAgent, config: JobConfig, places: Places, number: int) -> None:
     """The plan with this number; the first is prepare's."""
     output, name = config.spec.output.uri, plan_name(number)
-    plan = await agent.call("read_json", uri=join(output, name))
+    plan = await agent.insist("read_json", uri=join(output, name))
     if plan is None:
         raise UserError(f"{output} holds no {name}", "run prepare again")
     places.plan.write_text(json.dumps(plan))

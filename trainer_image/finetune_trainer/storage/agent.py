@@ -20,7 +20,7 @@ from finetune_api.errors import JobError
 from finetune_api.exits import ExitClass
 from finetune_trainer.config import credentials_folder, hub_token_folder, load_config, storage_ca
 from finetune_trainer.storage import checkpoints
-from finetune_trainer.storage.faults import DamagedObjectError, UnreachableError
+from finetune_trainer.storage.faults import DamagedObjectError, RefusedError, UnreachableError
 from finetune_trainer.storage.objects import ObjectStore, open_store
 from finetune_trainer.storage.plans import newest_plan
 from finetune_trainer.storage.transfer import Progress, upload
@@ -119,6 +119,7 @@ def error_wire(error: BaseException) -> dict[str, Any]:
     if isinstance(error, JobError):
         kind = "damaged" if isinstance(error, DamagedObjectError) else ""
         kind = "unreachable" if isinstance(error, UnreachableError) else kind
+        kind = "refused" if isinstance(error, RefusedError) else kind
         return {**error.failure().to_wire(), "kind": kind}
     traceback.print_exception(error)
     text = f"{type(error).__name__}: {error}"[:1000]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from finetune_api.errors import UserError
 from finetune_trainer.storage import faults
 
 KEY_ID = "AWS_ACCESS_KEY_ID"
@@ -44,7 +43,7 @@ class FileCredentials:
                 values[name] = ""
         missing = [name for name in (KEY_ID, SECRET) if not values[name]]
         if missing:
-            raise UserError(
+            raise faults.RefusedError(
                 f"{faults.secret_words(self.secret)} has no {' and no '.join(missing)}",
                 "put both keys into it",
             )
@@ -61,7 +60,7 @@ class ChainCredentials:
         """The credentials that the chain gives now (it refreshes them itself)."""
         found = self.session.get_credentials()
         if found is None:
-            raise UserError(
+            raise faults.RefusedError(
                 "no storage credentials were found",
                 "set spec.storage.secretName, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
                 "in the environment",

@@ -38,6 +38,15 @@ class PlaceError(UserError):
     """Something is wrong with one address; others of the job may be wrong as well."""
 
 
+class RefusedError(UserError):
+    """The storage refuses what it is shown: a user's mistake before a run, and within one mostly
+    credentials that have ended, which a renewed Secret mends."""
+
+
+class ForbiddenError(PlaceError, RefusedError):
+    """The storage refuses one address."""
+
+
 class UnreachableError(JobError):
     """The storage has never answered: the address is wrong, or it is away. A pod that ends with
     this is tried again by its Job."""
@@ -86,17 +95,17 @@ def sentence(code: str, detail: str, where: Where) -> JobError:
     if code in ("NoSuchKey", "404", "NotFound"):
         return PlaceError(f"{where.uri} does not exist {at}", "correct the uri in the job")
     if code in CREDENTIAL_CODES:
-        return UserError(
+        return RefusedError(
             f"the storage {at} refuses the credentials for {where.uri} ({code})",
             f"correct access key and secret key in {where.credentials}",
         )
     if code in ("ExpiredToken", "TokenRefreshRequired"):
-        return UserError(
+        return RefusedError(
             f"the session token for {where.uri} {at} has expired ({code})",
             f"renew it in {where.credentials}",
         )
     if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
-        return PlaceError(
+        return ForbiddenError(
             f"the credentials of {where.credentials} may not access {where.uri} {at} ({code})",
             "allow them to list and read models and datasets, and to write below output.uri",
         )
@@ -106,7 +115,7 @@ def sentence(code: str, detail: str, where: Where) -> JobError:
             "the network or a proxy in between damages data: look there",
         )
     if code == "RequestTimeTooSkewed":
-        return UserError(
+        return RefusedError(
             f"the storage {at} refuses requests for {where.uri}: its clock and the clock of the "
             f"pod's node differ too much ({code})",
             "set the clock of the node or of the storage server",
@@ -134,9 +143,9 @@ def _elsewhere(code: str, detail: str, where: Where) -> UserError:
     return UserError(text, "correct spec.storage.endpoint, region or addressing")
 
 
-def not_s3(where: Where, answered: str) -> UserError:
+def not_s3(where: Where, answered: str) -> RefusedError:
     """The error for a server that answers, but not as S3 does."""
-    return UserError(
+    return RefusedError(
         f"the server at {where.endpoint} is no S3 storage: asked for {where.uri}, it answered "
         f"with {answered}",
         "correct spec.storage.endpoint: the address of the S3 API, not of a web console or proxy",
