@@ -27,6 +27,9 @@ def _parser() -> argparse.ArgumentParser:
 def _dispatch(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "supervise":
+            from finetune_trainer.gang.signals import hold_requests
+
+            hold_requests()
             from finetune_trainer.gang.supervisor import main as supervise
 
             return supervise()

@@ -1,6 +1,9 @@
 """How a run ends when it must: requests to leave, errors that stay, budgets, fences."""
 
+import re
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from finetune_api.progress import ProgressReport
 from finetune_trainer.storage.checkpoints import upload_folder
@@ -62,6 +65,22 @@ def test_a_request_while_waiting_needs_no_save(gang: Callable[..., GangRun]) -> 
     run.terminate(0)
     assert run.wait(0, seconds=5) == 50
     assert run.attempts() == []
+
+
+def test_a_request_to_a_supervisor_that_does_not_listen_yet_is_kept(
+    gang: Callable[..., GangRun],
+) -> None:
+    run = gang(pods=1)
+    process = run.start(0)
+    status = Path(f"/proc/{process.pid}/status")
+    sigterm = 1 << signal.SIGTERM - 1
+    wait_for(
+        lambda: int(re.search(r"SigBlk:\s*(\w+)", status.read_text())[1], 16) & sigterm,
+        "requests are held",
+    )
+    run.terminate(0)
+    assert run.wait(0, seconds=10) == 50
+    assert run.termination(0)["failure"]["class"] == "Preempted"
 
 
 def test_deaf_ranks_do_not_outlast_the_grace_time(gang: Callable[..., GangRun]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.component.gang.gang import GangRun
+from tests.component.gang.gang import GangRun, wait_for
 from tests.component.gang.test_happy import expected_weights
 from tests.component.storage.proxy import FaultProxy
 
@@ -47,6 +47,7 @@ def test_preempted_at_any_moment(
         time.sleep(rng.uniform(0, 1))
         pods = [0, 1] if how.startswith("all") else [rng.randrange(2)]
         for pod in rng.sample(pods, len(pods)):
+            wait_for(lambda pod=pod: run.get("/healthz", pod), "its supervisor listens")
             run.terminate(pod)
             time.sleep(rng.uniform(0, 0.3) * (len(pods) - 1))
         codes = {pod: run.wait(pod) for pod in pods}

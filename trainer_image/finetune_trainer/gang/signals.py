@@ -26,6 +26,21 @@ def die_with_parent(parent: int) -> Callable[[], None]:
     return prepare
 
 
+REQUESTS = (signal.SIGTERM, signal.SIGINT)
+"""To leave."""
+
+
+def hold_requests() -> None:
+    """Keep requests to leave until `take_requests`: PID 1 of a container would lose them before it
+    listens, another process would die without a word."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
+
+
+def take_requests() -> None:
+    """Deliver what was held, and what comes."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
+
+
 def become_subreaper() -> None:
     """Adopt orphaned descendants, as PID 1 of a container does anyway."""
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -27,7 +27,7 @@ from finetune_trainer.gang.members import Outcome
 from finetune_trainer.gang.peers import gang_application
 from finetune_trainer.gang.pod import Pod
 from finetune_trainer.gang.settings import Identity, Timing
-from finetune_trainer.gang.signals import become_subreaper
+from finetune_trainer.gang.signals import REQUESTS, become_subreaper, take_requests
 from finetune_trainer.gang.state import RunState, termination_message
 from finetune_trainer.telemetry.exporter import training_registry
 
@@ -57,7 +57,7 @@ class Supervisor:
             self.role = Leader(self.me, self.config, self.timing, self.pod, self.state)
         else:
             self.role = Follower(self.me, self.timing, self.pod)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in REQUESTS:
             loop.add_signal_handler(number, self._terminate)
         loop.add_signal_handler(
             signal.SIGUSR1, lambda: self.role.save(f"signal-{next(self._saves)}")
@@ -67,6 +67,7 @@ class Supervisor:
             application = gang_application(self.role, self.me.token, self.config.pods)
             servers.append(await _listen(application, self.me.ip, names.PORT_GANG))
         work = asyncio.create_task(self.role.run())
+        take_requests()  # now that somebody hears them
         try:
             done, _ = await asyncio.wait({work, self._forced}, return_when=asyncio.FIRST_COMPLETED)
             return next(iter(done)).result()
