@@ -34,7 +34,7 @@ chart: helm ## Lint the chart, render it and package it into dist/
 demo: build ## A real fine-tuning run on an embedded cluster, from kubectl apply to the report (about 6 min)
 	@$(BIN)/python examples/demo.py
 
-test: build helm ## All tests: unit, component, integration, e2e (about 27 min on 2 cores)
+test: build helm ## All tests: unit, component, integration, e2e (about 24 min on 2 cores)
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 unit: install ## Unit tests only (under a minute)

@@ -135,7 +135,7 @@ class Accounting(Document):
     gpu_seconds: Annotated[int, Field(ge=0)] = 0
     """Seconds of ranks, summed (CPU ranks count as well when no GPU is asked for)."""
     wasted_gpu_seconds: Annotated[int, Field(ge=0)] = 0
-    """Part of them spent on steps that had to be repeated or on waiting for peers."""
+    """Part of them spent on steps that had to be repeated."""
 
 
 class DataSummary(Document):

@@ -103,3 +103,18 @@ def test_only_a_real_preference_is_learnt(writing_of, cases, shuffled, seed):
     _, tuned, rows = accuracy(made)
     assert rows == 32
     assert tuned < 0.75 if shuffled else tuned > 0.9
+
+
+@pytest.mark.parametrize(
+    "kind", ["promptTuning", pytest.param("pTuning", marks=pytest.mark.matrix)]
+)
+def test_behind_virtual_tokens_a_score_is_read_at_the_last_token(
+    scoring, forkserver, objectives, kind
+):
+    """Of each row, whatever its neighbours: plain PEFT gives it each row alone."""
+    made = run(scoring, {kind: {"tokens": 4}}, training=SMALL)
+    pod = made.folders[0]
+    adapter = str(pod / "output" / "adapter")
+    told = plain(scoring, forkserver, objectives, pod, "test", adapter=adapter)
+    with np.load(pod / "output" / "report" / "rewards.npz") as kept:
+        np.testing.assert_allclose(kept["tuned"], told, atol=1e-5)

@@ -12,6 +12,7 @@ from finetune_api.job import FineTuneJobSpec
 from finetune_trainer.model.adapter import peft_config
 from finetune_trainer.model.inside import is_inside
 from finetune_trainer.model.load import Loaded, shape_of
+from finetune_trainer.model.pooling import read_last_tokens
 from finetune_trainer.model.quantized import bytes_a_weight, quantized_weights
 
 
@@ -20,6 +21,7 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
     the model. The base itself is changed: frozen, or wrapped."""
     from peft import get_peft_model
     from transformers import set_seed
+    from transformers.modeling_layers import GenericForSequenceClassification
 
     method = spec.method
     if spec.training.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
@@ -45,6 +47,8 @@ def trainable(loaded: Loaded, spec: FineTuneJobSpec) -> Any:
             ) from error
         # PEFT overwrites the base's address with the local folder it was loaded from.
         model.peft_config["default"].base_model_name_or_path = address
+        if isinstance(loaded.model, GenericForSequenceClassification):
+            read_last_tokens(loaded.model)
         return model
     if method.freeze is not None:
         _thaw(loaded, method.freeze.trainable)
